@@ -20,6 +20,14 @@ class Clock(Protocol):
         ...
 
 
+class PatientClock(Clock, Protocol):
+    """A clock that can also wait: a keeper reads back until the machine has settled."""
+
+    def wait(self, duration: Seconds) -> None:
+        """Return after about `duration`, a few milliseconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """The jobs that exist now. Until `synced`, some may be missing and nothing is decided."""
@@ -41,11 +49,11 @@ class KnobReport:
     """What one knob really holds, read back. Instants are on the clock that the keeper shares or reports by."""
 
     knob: str
-    grant: str | None  # None: at base
+    grant: str | None  # None: at base; a grant stays named until its return to base was read back
     outcome: Reason
-    allocation: Allocation
+    allocation: Allocation | None  # None: the knob's base
     since: Seconds  # start of the write that led here
-    at: Seconds  # when it was read back
+    at: Seconds  # when it was read back; both stand still until the state changes
     detail: str = ""
 
 
@@ -57,7 +65,7 @@ class Report:
     epoch: int
     sequence: int
     knobs: Mapping[str, KnobReport]
-    trouble: Reason | None = None  # JOURNAL_UNWRITABLE: no new sprint until it clears
+    trouble: Reason | None = None  # JOURNAL_UNWRITABLE: no new sprint until it clears; STALE_EPOCH: not heeded
     detail: str = ""
 
 
@@ -128,8 +136,12 @@ class Journal(Protocol):
         """Add what was found; returns only when it is on disk. Never overwrites an entry. Raises `Unavailable`."""
         ...
 
+    def probe(self) -> None:
+        """Nothing, if a further record could be written now. Raises `Unavailable`."""
+        ...
+
     def found(self) -> Mapping[Address, str]:
-        """Everything recorded and not yet cleared."""
+        """Everything recorded and not yet cleared, in the order of recording."""
         ...
 
     def clear(self) -> None:
