@@ -46,7 +46,7 @@ class Workloads(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnobReport:
-    """What one knob really holds, read back. Instants are on the clock that the keeper shares or reports by."""
+    """What one knob really holds, read back. Instants are on the keeper's clock."""
 
     knob: str
     grant: str | None  # None: at base; a grant stays named until its return to base was read back
@@ -65,7 +65,8 @@ class Report:
     epoch: int
     sequence: int
     knobs: Mapping[str, KnobReport]
-    trouble: Reason | None = None  # JOURNAL_UNWRITABLE: no new sprint until it clears; STALE_EPOCH: not heeded
+    # JOURNAL_UNWRITABLE: no new sprint until it clears. STALE_EPOCH: a directive was not heeded.
+    trouble: Reason | None = None
     detail: str = ""
 
 
@@ -106,7 +107,7 @@ class Write:
 
 
 class Hardware(Protocol):
-    """The knobs of one machine. Values are the machine's own text, so that what was found is put back exactly."""
+    """The knobs of one machine. Values are the machine's own text: what was found is put back exactly."""
 
     def knobs(self) -> Sequence[str]:
         """Every knob, in a stable order."""
@@ -133,7 +134,7 @@ class Journal(Protocol):
     """What was found before the first write, durable and tied to this boot."""
 
     def record(self, found: Mapping[Address, str]) -> None:
-        """Add what was found; returns only when it is on disk. Never overwrites an entry. Raises `Unavailable`."""
+        """Add what was found; returns when it is on disk. Never overwrites. Raises `Unavailable`."""
         ...
 
     def probe(self) -> None:
