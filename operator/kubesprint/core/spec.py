@@ -57,16 +57,14 @@ class Policy:
     name: str
     mode: Mode = Mode.OBSERVE
     paused: bool = False
-    selector: Mapping[str, str] = field(default=_NO_TEXT)  # labels a job must carry; empty: every job
+    selector: Mapping[str, str] = field(default_factory=lambda: _NO_TEXT)  # labels a job must carry; empty: every job
     workload: str | None = None  # profile key for jobs that have none of their own
     container: str | None = None
     statistic: Statistic | None = None
     deadline: Seconds | None = None  # from a job's arrival; a job's own deadline wins
     base: Allocation
     sprint: Allocation  # clock 1.0: what `clock_maximum` is worth, only the machine can say
-    clock_maximum: str | None = (
-        None  # "Base", "Turbo", "80%" (of the highest clock), "2400MHz"; None: untouched
-    )
+    clock_maximum: str | None = None  # "Base", "Turbo", "80%" (of the highest), "2400MHz"; None: untouched
     resize: ResizeRule = ResizeRule.LIMIT_ONLY
     trigger: TriggerRule | Seconds = TriggerRule.AUTO  # 0 s: always until empty
     trigger_clock: TriggerClock = TriggerClock.ARRIVAL
@@ -93,9 +91,9 @@ class JobSpec:
     command: tuple[str, ...]  # run as it stands; no shell
     arrival: Seconds = Seconds(0.0)  # from the start of the run
     deadline: Seconds | None = None  # from its arrival
-    env: Mapping[str, str] = field(default=_NO_TEXT)  # added to the environment of the run
+    env: Mapping[str, str] = field(default_factory=lambda: _NO_TEXT)  # added to the environment of the run
     workdir: str = "."  # absolute once loaded from a file
-    labels: Mapping[str, str] = field(default=_NO_TEXT)
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +125,7 @@ class ProfileFit:
     serial_share: float | None = None  # of the work, that only one core can do; 0..1
     work_inflation: float | None = None  # CPU time while sprinting / at base
     compute_share: float | None = None  # of the time, that scales with the clock; 0..1
-    standard_errors: Mapping[str, float] = field(default=_NO_NUMBERS)  # by the document's name of the value
+    standard_errors: Mapping[str, float] = field(default_factory=lambda: _NO_NUMBERS)  # by the document's name of the value
     basis: str | None = None  # "GreyBox" or "WhiteBox"
     schema: int | None = None
     sha256: str | None = None
