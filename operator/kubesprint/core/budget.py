@@ -57,7 +57,7 @@ class Bucket:
     budget: Budget
     level: CoreSeconds
     at: Seconds
-    reserved: Mapping[str, Reservation] = field(default=_NOTHING)
+    reserved: Mapping[str, Reservation] = field(default_factory=lambda: _NOTHING)
 
     @property
     def debt(self) -> CoreSeconds:
@@ -139,6 +139,10 @@ class Bucket:
         after = replace(self, reserved=MappingProxyType(others))
         room = self.budget.capacity - after.reserved_total
         return replace(after, level=CoreSeconds(min(room, self.level + difference)))
+
+    def charge(self, amount: CoreSeconds) -> "Bucket":
+        """Take what was used without a reservation; the level may fall below zero, which is debt."""
+        return replace(self, level=CoreSeconds(self.level - amount))
 
 
 def full(budget: Budget, at: Seconds) -> Bucket:
