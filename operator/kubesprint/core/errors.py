@@ -2,6 +2,7 @@
 
 SprintError
 ├── Refused       the request cannot be granted as it stands; retrying changes nothing
+│   └── Gone      what it is about does not exist any more: nothing is left to put back
 ├── Unavailable   the world said "not now"; hold, or try again later
 └── Corrupt       something we wrote ourselves cannot be read back; it is set aside, never guessed
 
@@ -15,6 +16,10 @@ class SprintError(Exception):
 
 class Refused(SprintError):
     """The request is impossible: the message names what, why, and what would be accepted."""
+
+
+class Gone(Refused):
+    """The process, group or file that the request is about does not exist any more."""
 
 
 class Unavailable(SprintError):
