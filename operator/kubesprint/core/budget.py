@@ -101,7 +101,7 @@ class Bucket:
         return Seconds(self.at + missing / self.budget.refill)
 
     def plan_leases(self, rates: Mapping[str, Cores], lease: Seconds) -> "Bucket":
-        """Reserve every sprint that is to run from now on: `lease` seconds each, or as far as the pool reaches.
+        """Reserve every sprint that is to run from now on: `lease` seconds each, or what the pool allows.
 
         The pool is the free level and what these grants have paid and not used. All end together when
         it runs out, whatever their order, and a newcomer may shorten the others: so the leases of one

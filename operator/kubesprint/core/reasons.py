@@ -18,6 +18,8 @@ class Reason(StrEnum):
     CANNOT_MEET_DEADLINE = "CannotMeetDeadline"  # not even sprinting all the way meets the deadline
     UNTRUSTED = "Untrusted"  # no profile, too few finished jobs, or a stale signal
     STALE = "Stale"  # the signal that the decision needs is too old
+    NOT_SELECTED = "NotSelected"  # the policy's selector does not match the job
+    NO_KEEPER = "NoKeeper"  # nobody holds the knobs, so nothing may be raised
     NOT_SYNCED = "NotSynced"  # the inventory is incomplete
     PAUSED = "Paused"
     STOPPING = "Stopping"  # the run is being ended

@@ -57,7 +57,9 @@ class Policy:
     name: str
     mode: Mode = Mode.OBSERVE
     paused: bool = False
-    selector: Mapping[str, str] = field(default_factory=lambda: _NO_TEXT)  # labels a job must carry; empty: every job
+    selector: Mapping[str, str] = field(
+        default_factory=lambda: _NO_TEXT
+    )  # labels a job must carry; empty: every job
     workload: str | None = None  # profile key for jobs that have none of their own
     container: str | None = None
     statistic: Statistic | None = None
@@ -125,7 +127,9 @@ class ProfileFit:
     serial_share: float | None = None  # of the work, that only one core can do; 0..1
     work_inflation: float | None = None  # CPU time while sprinting / at base
     compute_share: float | None = None  # of the time, that scales with the clock; 0..1
-    standard_errors: Mapping[str, float] = field(default_factory=lambda: _NO_NUMBERS)  # by the document's name of the value
+    standard_errors: Mapping[str, float] = field(
+        default_factory=lambda: _NO_NUMBERS
+    )  # by the document's name of the value
     basis: str | None = None  # "GreyBox" or "WhiteBox"
     schema: int | None = None
     sha256: str | None = None

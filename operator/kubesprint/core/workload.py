@@ -28,6 +28,7 @@ class JobView:
 
     name: str
     kind: str  # the key of its profile
+    selected: bool = True  # by the policy
     state: JobState
     arrival: Seconds
     slot: str | None = None  # where it runs: the knob that speeds it up

@@ -10,6 +10,7 @@ from kubesprint.core.lease import Directive
 from kubesprint.core.reasons import Reason
 from kubesprint.core.units import Seconds
 from kubesprint.core.workload import JobView
+from kubesprint.engine.turn import Turn
 
 
 class Clock(Protocol):
@@ -90,6 +91,14 @@ class Purse(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """Whoever is told what happened: progress, files, metrics."""
+
+    def record(self, turn: Turn) -> None:
+        """Take note of a turn."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One thing that can be read and written, by the name that the hardware gives it."""
@@ -122,7 +131,7 @@ class Hardware(Protocol):
         ...
 
     def read(self, address: Address) -> str:
-        """The value now. Raises `Unavailable` (try again) or `Refused` (will never work)."""
+        """The value now. Raises `Unavailable` (try again), `Refused` (will never work) or `Gone`."""
         ...
 
     def write(self, write: Write) -> None:

@@ -1,0 +1,106 @@
+"""Job processes: each the leader of its own session and group, born inside its slot."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubesprint.core.errors import Unavailable
+from kubesprint.core.units import CoreSeconds, Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a process ended: its code as a shell shows it, and the CPU time of it and its reaped children."""
+
+    code: int
+    cpu: CoreSeconds
+
+
+class JobProcess:
+    """A running job. The parent must be the only one that waits for it."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
+        self.pid = popen.pid
+        self.pidfd = os.pidfd_open(popen.pid)
+        self._popen = popen
+        self._exit: Exit | None = None
+
+    @classmethod
+    def start(
+        cls,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        workdir: str,
+        log: Path,
+        enter: Callable[[], None] | None,
+    ) -> "JobProcess":
+        """Start a command, no shell, output appended to `log`.
+
+        Args:
+            command: program and arguments.
+            env: the whole environment.
+            workdir: absolute.
+            log: gets stdout and stderr.
+            enter: runs in the child before exec, to join its slot: system calls only.
+
+        Raises:
+            Unavailable: the program could not be started.
+        """
+        with log.open("ab") as out:
+            try:
+                popen = subprocess.Popen(
+                    list(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    cwd=workdir,
+                    env=dict(env),
+                    start_new_session=True,
+                    preexec_fn=enter,  # noqa: PLW1509  this process has one thread
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                raise Unavailable(f"cannot start {command[0]}: {error}") from error
+        return cls(popen)
+
+    def poll(self) -> Exit | None:
+        """How it ended, once it has; reaps it. Never blocks."""
+        if self._exit is None:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                self._popen.returncode = code  # Popen must not wait for a process that is gone
+                self._exit = Exit(
+                    code=code if code >= 0 else 128 - code, cpu=CoreSeconds(usage.ru_utime + usage.ru_stime)
+                )
+                os.close(self.pidfd)
+                self._signal_group(signal.SIGKILL)  # a job is over when its leader is
+        return self._exit
+
+    def terminate(self) -> None:
+        """Ask the whole job to end."""
+        self._signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the whole job."""
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return  # nobody is left
+
+
+def tree_cpu_seconds(pid: int, proc: Path = Path("/proc")) -> Seconds | None:
+    """CPU seconds of a process and its reaped children, from `/proc/PID/stat`; None once it is gone."""
+    try:
+        text = (proc / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    ticks = sum(int(value) for value in fields[11:15])  # utime, stime, cutime, cstime
+    return Seconds(ticks / os.sysconf("SC_CLK_TCK"))

@@ -1,0 +1,168 @@
+"""The model-driven strategy: the time-out that the simulator likes best, given where things stand.
+
+Every choice simulates the jobs that run and queue now, then sampled future arrivals, under every
+candidate time-out on the same samples; it is taken again when a job arrives or ends, or when the last
+choice grows old.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kubesprint.core.budget import Budget
+from kubesprint.core.forecast import Estimate, KindModel
+from kubesprint.core.futures import ArrivalHistory, Dice, sample_futures
+from kubesprint.core.policy import Trigger
+from kubesprint.core.search import search_timeout
+from kubesprint.core.simulation import Outcome, Present, QueueSimulator, SimJob, SprintRules, TriggerClock
+from kubesprint.core.spec import Statistic
+from kubesprint.core.units import FOREVER, Seconds
+from kubesprint.core.view import View
+from kubesprint.core.workload import JobView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How much to look at for one choice."""
+
+    scenarios: int = 8
+    future_jobs: int = 24
+    stale_after: Seconds = Seconds(2.0)
+    statistic: Statistic = Statistic.MEAN
+    clock: TriggerClock = TriggerClock.ARRIVAL
+
+
+class ModelDriven:
+    """Strategy `Auto`: search over time-outs with the simulator, conditioned on the present."""
+
+    def __init__(
+        self,
+        simulate: QueueSimulator,
+        model: Callable[[str], KindModel],
+        dice: Callable[[], Dice],
+        settings: SearchSettings,
+        announced: Sequence[SimJob] | None = None,
+    ) -> None:
+        """Wire a strategy.
+
+        Args:
+            simulate: any implementation of the simulator's contract.
+            model: the current model of a kind.
+            dice: new dice from the same seed, so that two choices differ by what happened only.
+            settings: scenarios and horizon.
+            announced: the true future, for the clairvoyant bound in benchmarks only.
+        """
+        self._simulate = simulate
+        self._model = model
+        self._dice = dice
+        self._settings = settings
+        self._announced = announced
+        self._last: Trigger | None = None
+        self._chosen_at = -FOREVER
+        self._state: tuple[tuple[str, str], ...] = ()
+
+    def choose(self, view: View, estimates: Mapping[str, Estimate], *, hurry: bool) -> Trigger:
+        """The best time-out now; the last one if nothing has happened since, or in a hurry."""
+        state = tuple((job.name, job.state.value) for job in view.jobs)
+        fresh = state == self._state and view.now - self._chosen_at < self._settings.stale_after
+        if self._last is not None and (fresh or hurry):
+            return self._last
+        self._last = self._search(view, estimates)
+        self._state, self._chosen_at = state, view.now
+        return self._last
+
+    def _search(self, view: View, estimates: Mapping[str, Estimate]) -> Trigger:
+        present = present_jobs(view, estimates)
+        scenarios = [present + future for future in self._futures(view)]
+        rules = rules_of(view, self._settings.clock)
+        start = Present(now=view.now, level=Seconds(max(0.0, view.bucket.physical_level()) / view.cost_rate))
+        result = search_timeout(
+            scenarios,
+            rules,
+            view.servers,
+            _consistent(self._simulate, self._settings.clock),
+            present=start,
+            statistic=self._settings.statistic,
+        )
+        name = self._settings.statistic.value.lower()
+        never = result.curve[-1].value
+        sentence = (
+            f"Of {len(result.curve)} time-outs simulated over {len(present)} present jobs and {len(scenarios)} futures, "
+            f"{_spoken(result.timeout)} gives the lowest {name} response, {result.value:.2f} s "
+            f"(never sprinting: {never:.2f} s)."
+        )
+        return Trigger(
+            after=result.timeout,
+            clock=self._settings.clock,
+            needs_trust=True,
+            basis="WhiteBox",
+            sentence=sentence,
+            curve=[(point.timeout, point.value) for point in result.curve],
+        )
+
+    def _futures(self, view: View) -> list[list[SimJob]]:
+        if self._announced is not None:
+            return [[job for job in self._announced if job.arrival > view.now]]
+        history = ArrivalHistory(
+            instants=[job.arrival for job in view.jobs], kinds=[job.kind for job in view.jobs], now=view.now
+        )
+        dice = self._dice()
+        return sample_futures(
+            history, self._model, dice, self._settings.scenarios, self._settings.future_jobs
+        )
+
+
+def _spoken(timeout: Seconds) -> str:
+    return "never" if timeout == FOREVER else f"{timeout:.2f} s"
+
+
+def present_jobs(view: View, estimates: Mapping[str, Estimate]) -> list[SimJob]:
+    """Running and queued jobs as the simulator takes them, in order of arrival."""
+    return [
+        _as_simulated(view, job, estimates[job.name])
+        for job in sorted(view.running() + view.queued(), key=lambda job: job.arrival)
+    ]
+
+
+def _as_simulated(view: View, job: JobView, estimate: Estimate) -> SimJob:
+    return SimJob(
+        arrival=job.arrival,
+        work=estimate.remaining,
+        rate=estimate.rate,
+        started=job.start,
+        sprinting=job.name in view.grants,
+        trigger=None if estimate.trusted and job.selected else FOREVER,
+    )
+
+
+def rules_of(view: View, clock: TriggerClock) -> SprintRules:
+    """The view's budget in the simulator's sprint seconds."""
+    budget: Budget = view.bucket.budget
+    return SprintRules(
+        clock=clock,
+        capacity=Seconds(budget.capacity / view.cost_rate),
+        refill=budget.refill / view.cost_rate,
+        refill_rule=budget.while_sprinting,
+        hysteresis=budget.hysteresis,
+    )
+
+
+def _consistent(simulate: QueueSimulator, clock: TriggerClock) -> QueueSimulator:
+    """A candidate whose trigger is still to come would return a sprinting job to base at once."""
+
+    def run(jobs: Sequence[SimJob], rules: SprintRules, servers: int, present: Present) -> Sequence[Outcome]:
+        kept = [
+            replace(job, sprinting=False)
+            if job.sprinting and _trigger(job, rules, clock) > present.now
+            else job
+            for job in jobs
+        ]
+        return simulate(kept, rules, servers, present)
+
+    return run
+
+
+def _trigger(job: SimJob, rules: SprintRules, clock: TriggerClock) -> float:
+    if job.trigger is not None:
+        return job.trigger
+    origin = job.arrival if clock is TriggerClock.ARRIVAL or job.started is None else job.started
+    return origin + rules.timeout

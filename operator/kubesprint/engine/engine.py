@@ -1,0 +1,234 @@
+"""The engine: one turn at a time, on whatever world its ports show it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from kubesprint.core.allocation import Allocation
+from kubesprint.core.budget import Bucket
+from kubesprint.core.decision import Decision, Verb
+from kubesprint.core.forecast import Forecaster
+from kubesprint.core.lease import Directive, Grant
+from kubesprint.core.policy import Strategy, decide
+from kubesprint.core.reasons import Reason
+from kubesprint.core.spec import Mode
+from kubesprint.core.units import Cores, CoreSeconds, Seconds
+from kubesprint.core.view import View
+from kubesprint.core.workload import JobState, JobView
+from kubesprint.engine.ledger import Ledger
+from kubesprint.engine.ports import Clock, Inventory, Nodes, Purse, Recorder, Report, Workloads
+from kubesprint.engine.turn import SprintSpan, Turn
+
+SHORTEST_LOOK = Seconds(0.02)
+"""Two turns that nothing caused are at least this far apart."""
+
+RENEW_EARLY = 0.9
+"""Of a period: a renewal that is due with this turn must not wait for the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What holds for a whole run."""
+
+    run: str
+    epoch: int
+    mode: Mode
+    base: Allocation
+    sprint: Allocation
+    servers: int
+    lease: Seconds = Seconds(5.0)
+    period: Seconds = Seconds(1.0)
+    paused: bool = False
+
+
+class Engine:
+    """Observe, estimate, decide, plan, publish, report. No thread, no sleep, no I/O of its own."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        clock: Clock,
+        workloads: Workloads,
+        nodes: Nodes,
+        purse: Purse,
+        recorder: Recorder,
+        forecaster: Forecaster,
+        strategy: Strategy,
+        bucket: Bucket,
+    ) -> None:
+        self.settings = settings
+        self.stopping = False
+        self._clock = clock
+        self._workloads = workloads
+        self._nodes = nodes
+        self._purse = purse
+        self._recorder = recorder
+        self._forecaster = forecaster
+        self._strategy = strategy
+        self._ledger = Ledger(bucket, prefix=f"{settings.run}/{settings.epoch}/")
+        self._sequence = count(1)
+        self._sprinted: dict[str, tuple[float, float]] = {}  # job -> (wall, CPU) seconds in ended sprints
+        self._held: Directive | None = None
+        self._sent = Seconds(0.0)
+        self._trouble: Reason | None = None
+
+    @property
+    def bucket(self) -> Bucket:
+        """The budget as it stands."""
+        return self._ledger.bucket
+
+    def at_base(self, knob: str) -> bool:
+        """Whether a knob was read back at base since its last grant: only then may a new job use it."""
+        return knob not in self._ledger.busy_knobs()
+
+    def step(self, *, hurry: bool = False) -> Turn:
+        """Take one turn. With `hurry` a strategy reuses its last choice: somebody waits for the outcome."""
+        now = self._clock.now()
+        inventory = self._workloads.observe()
+        started, ended = self._account(inventory, now)
+        view = self._look(inventory, now)
+        if not inventory.synced:
+            return self._report(_held_turn(now, started, ended, self.settings.period))
+
+        estimates = self._forecaster.forecast(view)
+        trigger = self._strategy.choose(view, estimates, hurry=hurry)
+        decisions = decide(view, estimates, trigger, self._withheld())
+        if self.settings.mode is Mode.RECOMMEND:
+            decisions = [_as_advice(decision) for decision in decisions]
+        directive = self._publish(view, decisions, now)
+        return self._report(
+            Turn(
+                at=now,
+                view=replace(view, bucket=self._ledger.bucket),
+                estimates=estimates,
+                trigger=trigger,
+                decisions=decisions,
+                directive=directive,
+                started=started,
+                ended=ended,
+                troubles=() if self._trouble is None else (self._trouble.value,),
+                next_look=self._next_look(decisions, now),
+            )
+        )
+
+    def release(self, job: str, reason: Reason = Reason.FINISHED) -> None:
+        """Let go of a job's sprint at once, without thinking: its slot is wanted."""
+        now = self._clock.now()
+        if self._ledger.holding_of(job) is None:
+            return
+        self._ledger.release(job, now, reason)
+        self._send(self._ledger.running(), now)
+
+    def _account(self, inventory: Inventory, now: Seconds) -> tuple[list[SprintSpan], list[SprintSpan]]:
+        cpu = {job.name: job.cpu.value for job in inventory.jobs if job.cpu is not None}
+        reports: Sequence[Report] = [r for r in self._nodes.reports() if r.run == self.settings.run]
+        if reports:
+            self._trouble = reports[-1].trouble
+        started, ended = self._ledger.account(reports, cpu)
+        self._ledger.bucket = self._ledger.bucket.advance(max(now, self._ledger.bucket.at))
+        for span in ended:
+            wall, used = self._sprinted.get(span.job, (0.0, 0.0))
+            length = 0.0 if span.end is None else span.end - span.start
+            self._sprinted[span.job] = (wall + length, used + span.cpu)
+        for job in inventory.jobs:
+            if job.state is JobState.FINISHED:
+                self._ledger.release(job.name, now, Reason.FINISHED)
+        return started, ended
+
+    def _look(self, inventory: Inventory, now: Seconds) -> View:
+        return View(
+            now=now,
+            jobs=[self._with_sprint(job) for job in inventory.jobs],
+            bucket=self._ledger.bucket,
+            base=self.settings.base,
+            sprint=self.settings.sprint,
+            servers=self.settings.servers,
+            grants=self._ledger.grants(),
+        )
+
+    def _with_sprint(self, job: JobView) -> JobView:
+        wall, cpu = self._sprinted.get(job.name, (0.0, 0.0))
+        return replace(job, sprint=Seconds(wall), sprint_cpu=CoreSeconds(cpu)) if wall else job
+
+    def _withheld(self) -> Reason | None:
+        """Why nothing may sprint at all, if so: invariants 5 and 7 begin here."""
+        if self.stopping:
+            return Reason.STOPPING
+        if self.settings.mode is Mode.OBSERVE:
+            return Reason.MODE_OBSERVE
+        if self.settings.paused:
+            return Reason.PAUSED
+        return self._trouble
+
+    def _publish(self, view: View, decisions: Sequence[Decision], now: Seconds) -> Directive | None:
+        """Let go of what is over, pay for what goes on, and tell the keeper if anything is new to it."""
+        if self.settings.mode is not Mode.ENFORCE:
+            return None
+        for decision in decisions:
+            if decision.verb is Verb.RELEASE:
+                self._ledger.release(decision.job, now, decision.reason)
+        running = {job.name: job for job in view.running()}
+        wanted = {
+            d.job: (slot, view.cost_rate)
+            for d in decisions
+            if d.verb is Verb.SPRINT and (slot := running[d.job].slot) is not None
+        }
+        held = {grant.grant for grant in self._held.grants} if self._held else set()
+        same = held == set(self._ledger.grants().values()) and wanted.keys() == self._ledger.grants().keys()
+        if same and (not held or now - self._sent < self.settings.period * RENEW_EARLY):
+            return None
+        return self._send(wanted, now)
+
+    def _send(self, wanted: Mapping[str, tuple[str, Cores]], now: Seconds) -> Directive:
+        """Reserve, make the level durable, publish: in this order, so that a crash never overspends."""
+        sequence = next(self._sequence)
+        leases = self._ledger.reserve(wanted, self.settings.lease, now, sequence)
+        grants = tuple(
+            Grant(grant=grant, knob=self._ledger.knob_of(grant), allocation=self.settings.sprint, lease=lease)
+            for grant, lease in leases.items()
+            if lease > 0
+        )
+        for grant in leases.keys() - {g.grant for g in grants}:
+            self._ledger.withdraw(grant, now)
+        self._purse.save(self._ledger.bucket)
+        directive = Directive(
+            run=self.settings.run, epoch=self.settings.epoch, sequence=sequence, grants=grants
+        )
+        self._nodes.publish(directive)
+        self._held, self._sent = directive, now
+        return directive
+
+    def _next_look(self, decisions: Sequence[Decision], now: Seconds) -> Seconds:
+        looks = [d.next_look for d in decisions if d.next_look is not None]
+        return Seconds(max(now + SHORTEST_LOOK, min([now + self.settings.period, *looks])))
+
+    def _report(self, turn: Turn) -> Turn:
+        self._recorder.record(turn)
+        return turn
+
+
+def _held_turn(
+    now: Seconds, started: Sequence[SprintSpan], ended: Sequence[SprintSpan], period: Seconds
+) -> Turn:
+    """A turn that decided nothing, because some jobs may not have been seen yet."""
+    return Turn(
+        at=now,
+        view=None,
+        estimates={},
+        trigger=None,
+        decisions=(),
+        directive=None,
+        started=started,
+        ended=ended,
+        troubles=(Reason.NOT_SYNCED.value,),
+        next_look=Seconds(now + period),
+    )
+
+
+def _as_advice(decision: Decision) -> Decision:
+    """What Recommend says: the decision as it would be, and that nothing was done."""
+    if decision.verb is not Verb.SPRINT:
+        return decision
+    sentence = f"Would act: {decision.sentence}"
+    return replace(decision, verb=Verb.HOLD, reason=Reason.MODE_RECOMMEND, sentence=sentence)

@@ -1,0 +1,170 @@
+"""Who holds which grant, what it has cost, and when it really ended.
+
+The bucket is charged for a whole lease before the directive leaves, corrected when a keeper reports
+what it read back, and charged once more for anything that ran on beyond its lease.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kubesprint.core.budget import Bucket
+from kubesprint.core.reasons import Reason
+from kubesprint.core.units import Cores, CoreSeconds, Seconds
+from kubesprint.engine.ports import KnobReport, Report
+from kubesprint.engine.turn import SprintSpan
+
+RETURN_MARGIN = Seconds(0.02)
+"""Every lease ends this much before what was paid for, so that the return is read back within it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """A grant from its publication to the read-back of its return."""
+
+    grant: str
+    job: str
+    knob: str
+    rate: Cores
+    published: Seconds
+    sequence: int  # of the directive that first named it; older reports say nothing about it
+    raised: Seconds | None = None  # start of the write that raised the knob, once read back
+    cpu_at_start: float = 0.0
+    released: Seconds | None = None  # when the engine let go of it; its reservation was settled then
+    reason: Reason = Reason.TRIGGER_REACHED
+
+
+class Ledger:
+    """Grants of one engine, and the bucket they are paid from."""
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self.bucket = bucket
+        self._prefix = prefix
+        self._holdings: dict[str, Holding] = {}
+        self._count = 0
+
+    def holding_of(self, job: str) -> Holding | None:
+        """The grant that a job sprints on now, if any."""
+        return next((h for h in self._holdings.values() if h.job == job and h.released is None), None)
+
+    def grants(self) -> Mapping[str, str]:
+        """Job to grant, of all that are not let go."""
+        return {h.job: h.grant for h in self._holdings.values() if h.released is None}
+
+    def running(self) -> Mapping[str, tuple[str, Cores]]:
+        """Job to (knob, cost rate), of all that are not let go: what `reserve` takes."""
+        return {h.job: (h.knob, h.rate) for h in self._holdings.values() if h.released is None}
+
+    def knob_of(self, grant: str) -> str:
+        """The knob that a grant raises."""
+        return self._holdings[grant].knob
+
+    def withdraw(self, grant: str, now: Seconds) -> None:
+        """Take back a grant whose lease would be too short to publish; it was never used."""
+        holding = self._holdings[grant]
+        self.bucket = self.bucket.settle(grant, now)
+        if holding.raised is None:
+            del self._holdings[grant]
+        else:
+            self._holdings[grant] = replace(holding, released=now, reason=Reason.BUDGET_EXHAUSTED)
+
+    def busy_knobs(self) -> set[str]:
+        """Knobs that are, or may be, above base."""
+        return {h.knob for h in self._holdings.values()}
+
+    def release(self, job: str, now: Seconds, reason: Reason) -> None:
+        """Let go of a job's grant; its reservation is refunded now, and corrected at the read-back."""
+        holding = self.holding_of(job)
+        if holding is None:
+            return
+        self.bucket = self.bucket.advance(now).settle(holding.grant, now)
+        self._holdings[holding.grant] = replace(holding, released=now, reason=reason)
+
+    def reserve(
+        self, sprints: Mapping[str, tuple[str, Cores]], lease: Seconds, now: Seconds, sequence: int
+    ) -> Mapping[str, Seconds]:
+        """Pay for every job that is to sprint from now on; returns the lease by grant.
+
+        Args:
+            sprints: job to (knob, cost rate); a job that sprints already keeps its grant.
+            lease: the wished length.
+            now: the instant.
+            sequence: of the directive that will carry these leases.
+        """
+        for job, (knob, rate) in sprints.items():
+            if self.holding_of(job) is None:
+                self._count += 1
+                grant = f"{self._prefix}{self._count}"
+                self._holdings[grant] = Holding(
+                    grant=grant, job=job, knob=knob, rate=rate, published=now, sequence=sequence
+                )
+        rates = {h.grant: h.rate for h in self._holdings.values() if h.released is None}
+        self.bucket = self.bucket.advance(now).plan_leases(rates, lease)
+        length = {grant: self.bucket.reserved[grant].until - now for grant in rates}
+        return {grant: Seconds(max(0.0, seconds - RETURN_MARGIN)) for grant, seconds in length.items()}
+
+    def account(
+        self, reports: Sequence[Report], cpu: Mapping[str, float]
+    ) -> tuple[list[SprintSpan], list[SprintSpan]]:
+        """Take in what keepers read back: sprints that started, and sprints that ended with their cost.
+
+        Args:
+            reports: oldest first.
+            cpu: CPU seconds used so far, by job.
+        """
+        started: list[SprintSpan] = []
+        ended: list[SprintSpan] = []
+        for report in reports:
+            for knob in report.knobs.values():
+                self._account_knob(report, knob, cpu, started, ended)
+        return started, ended
+
+    def _account_knob(
+        self,
+        report: Report,
+        knob: KnobReport,
+        cpu: Mapping[str, float],
+        started: list[SprintSpan],
+        ended: list[SprintSpan],
+    ) -> None:
+        for holding in [
+            h for h in self._holdings.values() if h.knob == knob.knob and h.sequence <= report.sequence
+        ]:
+            if knob.grant != holding.grant:
+                ended.append(self._close(holding, knob, cpu))
+            elif holding.raised is None:
+                raised = replace(holding, raised=knob.since, cpu_at_start=cpu.get(holding.job, 0.0))
+                self._holdings[holding.grant] = raised
+                started.append(_span(raised, None, cpu))
+
+    def _close(self, holding: Holding, knob: KnobReport, cpu: Mapping[str, float]) -> SprintSpan:
+        """The knob no longer holds the grant: correct what was charged to what was used."""
+        del self._holdings[holding.grant]
+        never_raised = holding.raised is None
+        if holding.released is None:  # the lease ended by itself, or the keeper could not raise the knob
+            self.bucket = self.bucket.settle(holding.grant, holding.published if never_raised else knob.at)
+        elif not never_raised and knob.at > holding.released:
+            self.bucket = self.bucket.charge(CoreSeconds(holding.rate * (knob.at - holding.released)))
+        reason = (
+            knob.outcome
+            if never_raised
+            else Reason.LEASE_ENDED
+            if holding.released is None
+            else holding.reason
+        )
+        start = knob.at if never_raised else holding.raised
+        return _span(replace(holding, raised=start, reason=reason), knob.at, cpu)
+
+
+def _span(holding: Holding, end: Seconds | None, cpu: Mapping[str, float]) -> SprintSpan:
+    assert holding.raised is not None
+    cost = 0.0 if end is None else holding.rate * max(0.0, end - holding.raised)
+    return SprintSpan(
+        grant=holding.grant,
+        job=holding.job,
+        knob=holding.knob,
+        start=holding.raised,
+        end=end,
+        cost=CoreSeconds(cost),
+        cpu=CoreSeconds(max(0.0, cpu.get(holding.job, holding.cpu_at_start) - holding.cpu_at_start)),
+        reason=holding.reason,
+    )
