@@ -146,7 +146,7 @@ class AddressBook:
     def _request(self, path: str, value: str) -> str:
         """The number to write for a frequency limit.
 
-        A limit found at the hardware's own bound was most likely no request at all: releasing it keeps us from
+        A limit found at the hardware's own bound was most likely no request: releasing it keeps us from
         capping what a later change of boost or of the firmware allows.
         """
         folder, _, name = path.rpartition("/")
