@@ -1,8 +1,8 @@
 """Print ACPI source that gives QEMU's processors performance states. Usage: pstates.py CPUS
 
 Two cpufreq policies, each for one half of the CPUs, with tables of their own: code that takes CPU 0 for all
-is found out. The control port of each is the scratch register (offset 7) of a serial port that QEMU emulates and
-nobody uses, so what the kernel reads back is what it wrote.
+is found out. The control port of each is the scratch register (offset 7) of a serial port that QEMU emulates
+and nobody uses, so what the kernel reads back is what it wrote.
 """
 
 import sys
