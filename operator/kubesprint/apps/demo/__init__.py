@@ -1,0 +1,1 @@
+"""The demonstration: real training jobs, the same arrivals under three strategies, one table."""
