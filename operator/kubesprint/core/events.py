@@ -87,20 +87,13 @@ class _Servers:
         """The bucket is empty, or holds the threshold for which jobs wait."""
         self.settle(now)
         if self.sprinting and (self.flow < 0 or self.level <= 0):
-            self.level = min(0.0, self.level) if self.flow >= 0 else 0.0
+            self.level = min(0.0, self.level)  # a debt stays
             self.revert_all(now)
             self.look_ahead()
             return
         self.level = self.bucket.threshold
         alone = not self.sprinting
-        waiting, self.waiting = self.waiting, {}
-        for i in sorted(waiting):
-            job = waiting[i]
-            job.left -= now - job.since
-            job.since = now
-            if job.left > SLACK:  # else it is just about to end
-                self.sprint(i, job, now)
-        self.look_ahead()
+        self.sprint_all_waiting(now)
         if alone and self.flow < 0 and self.bucket.refill > 0 and self.rules.restart:
             self.count_cycles(now)
 
@@ -144,12 +137,26 @@ class _Servers:
 
     def expect_trigger(self, i: int, job: _Running) -> None:
         """Put the trigger or the end of a job at base speed into the heap, whichever comes first."""
-        if job.trigger - job.since >= job.left - SLACK:
+        trigger = max(job.since, job.trigger)
+        if trigger - job.since >= job.left - SLACK:
             self.expect_end(i, job, job.since + job.left)
         else:
             job.version += 1
             job.ends_next = False
-            heapq.heappush(self.heap, (max(job.since, job.trigger), i, job.version))
+            heapq.heappush(self.heap, (trigger, i, job.version))
+
+    def sprint_all_waiting(self, now: float) -> None:
+        """Let the jobs that wait for the bucket sprint, the oldest first."""
+        waiting, self.waiting = self.waiting, {}
+        for i in sorted(waiting):
+            job = waiting[i]
+            job.left -= now - job.since
+            job.since = now
+            if job.left > SLACK:
+                self.sprint(i, job, now)
+            else:  # it is ending at this very instant
+                self.expect_end(i, job, now + max(0.0, job.left))
+        self.look_ahead()
 
     def sprint(self, i: int, job: _Running, now: float) -> None:
         """Start a sprint; the caller looks ahead."""
@@ -181,12 +188,12 @@ class _Servers:
         job.left -= now - job.since
         job.since = now
         self.settle(now)
+        self.waiting[i] = job
         if self.level >= self.bucket.start_level:
-            self.sprint(i, job, now)
+            self.sprint_all_waiting(now)
         else:
-            self.waiting[i] = job
             self.expect_end(i, job, now + job.left)
-        self.look_ahead()
+            self.look_ahead()
 
     def on_end(self, i: int, job: _Running, now: float) -> None:
         """A job has ended and leaves its server."""

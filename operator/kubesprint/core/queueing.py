@@ -129,6 +129,8 @@ class _Course:
         progress = max(0.0, lasts - self.rules.toggle) * rate + pause
         cycles = math.floor(self.left / progress) - 1
         if cycles >= MANY_CYCLES:
+            if self.sprint_start is None:
+                self.sprint_start = self.at
             self.left -= cycles * progress
             self.at += cycles * (lasts + pause)
             self.sprint += cycles * lasts
