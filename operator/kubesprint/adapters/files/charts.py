@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 LEFT, RIGHT = 64.0, 18.0
-"""Margins that all charts of one width share, so that their time axes line up, in user units."""
+"""Margins in user units; charts of one width share them, so that their axes line up."""
+
+TIME_LEFT = 132.0
+"""The left margin of everything over time: wide enough for the name of a job."""
 
 SHAPES = ("circle", "square", "triangle", "diamond", "plus", "cross", "wedge", "ring")
 """The marks of a series, beside its colour: a reader who sees no colour still tells eight apart."""
@@ -177,7 +180,7 @@ def y_axis(scale: Scale, left: float, right: float, text: str) -> list[str]:
     for value in ticks(scale.low, scale.high, max(2, int(abs(scale.start - scale.end) / 45))):
         parts.append(line(left, scale(value), right, scale(value), "grid"))
         parts.append(label(left - 8, scale(value) + 4, tick_text(value), anchor="end"))
-    parts.append(label(left - 8 if left < 40 else 8, scale.end - 10, text, "name"))
+    parts.append(label(8, scale.end - 10, text, "name"))
     return parts
 
 
@@ -285,9 +288,9 @@ def step_area(
     """A level over time, filled to zero; `steps` holds each value until the next one."""
     low = min([0.0, *(value for _, value in levels)])
     high = max([ceiling or 0.0, *(value for _, value in levels)]) or 1.0
-    x = Scale(*time, LEFT, width - RIGHT)
+    x = Scale(*time, TIME_LEFT, width - RIGHT)
     y = Scale(low, high * 1.05, height - 46, 26.0)
-    parts = [*y_axis(y, LEFT, width - RIGHT, y_label), *x_axis(x, height - 46, "seconds")]
+    parts = [*y_axis(y, TIME_LEFT, width - RIGHT, y_label), *x_axis(x, height - 46, "seconds")]
     drawn = _thin([(x(at), y(value)) for at, value in levels], 2000)
     if steps:
         drawn = [drawn[0], *(p for a, b in pairwise(drawn) for p in ((b[0], a[1]), b))] if drawn else []
@@ -295,7 +298,7 @@ def step_area(
         parts.append(path([(drawn[0][0], y(0)), *drawn, (drawn[-1][0], y(0))], f"area {style}", close=True))
         parts.append(path(drawn, f"edge {style}"))
     if ceiling:
-        parts.append(line(LEFT, y(ceiling), width - RIGHT, y(ceiling), "level"))
+        parts.append(line(TIME_LEFT, y(ceiling), width - RIGHT, y(ceiling), "level"))
         parts.append(
             label(width - RIGHT - 4, y(ceiling) + 14, f"full: {figure_text(ceiling)}", "note", "end")
         )
@@ -348,7 +351,7 @@ def line_chart_page(
         marked: the index of the point to point at, say the best one.
     """
     chosen = None if marked is None else points[marked]
-    chart = line_chart(title, x_label, y_label, [Series(name="", points=points)], marked=chosen)
+    chart = line_chart(title, x_label, y_label, [Series(name="", points=points)], marked=chosen, width=980.0)
     rows = [(figure_text(x), figure_text(y), index == marked) for index, (x, y) in enumerate(points)]
     return (
         environment()
