@@ -1,10 +1,10 @@
 """Start kubesprint many times in one guest while importing it once.
 
-Under emulation the imports of the command line cost seconds, a fork costs milliseconds. A program in the guest
-calls `warm` once and `launch` for every run; each run is a process and a session of its own, as if started afresh:
+Under emulation the imports of the command line cost seconds, a fork costs milliseconds. A program in the
+guest calls `warm` once and `launch` for every run; each run is a process and a session of its own:
 
     program = warm()
-    pid = launch(program, ["run", "/checkout/.../queue.yaml", "--out", "/tmp/out"], output=Path("/results/log"))
+    pid = launch(program, ["run", "queue.yaml", "--out", "/tmp/out"], output=Path("/results/log"))
     os.kill(pid, signal.SIGKILL)
     status = ended(pid, timeout=20)
 
@@ -51,13 +51,24 @@ def launch(
 ) -> int:
     """Run `program` in a child that leads its own session; its pid.
 
-    stdout and stderr are appended to `output` (None: those of the parent); `environment` is added to the parent's.
+    stdout and stderr are appended to `output` (None: the parent's); `environment` is added to the parent's.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        os._exit(_child(program, arguments, output, environment or {}))
+        status = 1
+        try:
+            _detach(output)
+            os.environ.update(environment or {})
+            sys.argv = ["kubesprint", *arguments]
+            status = _status(program)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # never back into the parent's code
     return pid
 
 
@@ -73,24 +84,18 @@ def ended(pid: int, *, timeout: float) -> int:
         time.sleep(0.01)
 
 
-def _child(
-    program: Program, arguments: Sequence[str], output: Path | None, environment: Mapping[str, str]
-) -> int:
+def _detach(output: Path | None) -> None:
+    """A session, signals and standard streams as a freshly started program has them."""
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if output is not None:
         log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(log, 1)
         os.dup2(log, 2)
-    os.environ.update(environment)
-    sys.argv = ["kubesprint", *arguments]
-    status = _status(program)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return status
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
 
 
 def _status(program: Program) -> int:
@@ -99,9 +104,6 @@ def _status(program: Program) -> int:
         answer = program()
     except SystemExit as problem:
         answer = problem.code
-    except BaseException:
-        traceback.print_exc()
-        return 1
     if answer is None or isinstance(answer, int):
         return answer or 0
     print(answer, file=sys.stderr)

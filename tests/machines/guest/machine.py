@@ -1,7 +1,8 @@
 """A Linux guest in QEMU that has cgroup v2 and a real cpufreq tree, for commands of the tests.
 
 Emulation only (TCG): the same everywhere, needs neither /dev/kvm nor root. In the guest, this checkout is
-/checkout (read-only, on Python's path), the results folder is /results (writable), and all else is memory.
+/checkout (read-only; operator/ and tests/ are on Python's path), the results folder is /results (writable),
+and all else is memory.
 """
 
 import base64
@@ -111,7 +112,7 @@ class Guest:
 
     def _boot(self) -> None:
         started = time.monotonic()
-        compile_package(self._folder)
+        compile_checkout(self._folder)
         self._qemu = subprocess.Popen(self._qemu_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._sent, self._heard = 0, b""
         self._ended(started + BOOT_SECONDS)
@@ -175,11 +176,11 @@ class Guest:
             self._say(piece.partition(MARK)[0])
 
 
-def compile_package(folder: Path) -> None:
-    """Compile kubesprint with the guest's Python, on the host: the emulated CPU would take seconds for it."""
+def compile_checkout(folder: Path) -> None:
+    """Compile kubesprint and its tests on the host: the emulated CPU would take seconds for it."""
     python = folder / "root/usr/bin/python3.11"
     subprocess.run(  # in a read-only checkout this fails, and the guest merely starts slower
-        [python, "-m", "compileall", "-q", CHECKOUT / "operator"],
+        [python, "-m", "compileall", "-q", CHECKOUT / "operator", CHECKOUT / "tests"],
         env={"PYTHONHOME": str(folder / "root/usr")},
         stdout=subprocess.DEVNULL,
         check=False,
