@@ -6,7 +6,7 @@ before the first write).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -15,7 +15,7 @@ from kubesprint.core.errors import Refused, Unavailable
 from kubesprint.core.lease import Directive, Grant
 from kubesprint.core.reasons import Reason
 from kubesprint.core.units import Seconds
-from kubesprint.engine.keeper_hand import SETTLE, Hand, Outcome, Unrecorded, place
+from kubesprint.engine.keeper_hand import Hand, Outcome, Unrecorded, place
 from kubesprint.engine.keeper_restore import Restoration, put_back
 from kubesprint.engine.ports import (
     Address,
@@ -56,15 +56,26 @@ class NodeKeeper:
         run: str,
         *,
         period: Seconds = PERIOD,
-        settle: Seconds = SETTLE,
+        owned: Callable[[Address], bool] = lambda _: False,
     ) -> None:
+        """Take charge of the knobs of `hardware`; nothing is written before `open`.
+
+        Args:
+            clock: ends the leases.
+            hardware: the knobs.
+            journal: empty, or `open` refuses.
+            run: directives of another run are stale.
+            period: between two looks at the knobs.
+            owned: things of our own making (groups and what is in them), which are undone whatever
+                somebody else has put there.
+        """
         self._clock = clock
         self._hardware = hardware
         self._journal = journal
         self._run = run
         self._period = period
-        self._settle = settle
-        self._hand = Hand(clock, hardware, journal, settle)
+        self._owned = owned
+        self._hand = Hand(clock, hardware, journal)
         self._newest = (0, 0)  # epoch, sequence
         self._leases: dict[str, _Lease] = {}
         self._rejected: dict[str, str] = {}  # knob -> the grant that the machine rejected
@@ -144,9 +155,8 @@ class NodeKeeper:
     def restore(self) -> Restoration:
         """Put back everything that was found; the journal is cleared only if all of it was verified."""
         self._leases.clear()
-        return put_back(
-            self._clock, self._hardware, self._journal, memory=self._hand.memory, settle=self._settle
-        )
+        memory = {a: m for a, m in self._hand.memory.items() if not self._owned(a)}
+        return put_back(self._clock, self._hardware, self._journal, memory=memory)
 
     def _take(self, grants: Sequence[Grant]) -> None:
         now = self._clock.now()

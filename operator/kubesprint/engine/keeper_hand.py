@@ -8,9 +8,6 @@ from kubesprint.core.reasons import Reason
 from kubesprint.core.units import Seconds
 from kubesprint.engine.ports import Address, Hardware, Journal, PatientClock, Write
 
-SETTLE = Seconds(0.05)
-"""How long a machine may take to show a written value; cpufreq drivers need some milliseconds."""
-
 _POLL = Seconds(0.005)
 
 
@@ -44,9 +41,9 @@ def place(address: Address) -> str:
     return f"{address.knob}/{address.name}"
 
 
-def read_back(clock: PatientClock, hardware: Hardware, write: Write, settle: Seconds) -> str:
-    """The value after a write, as soon as it is the one written, at most `settle` later."""
-    deadline = clock.now() + settle
+def read_back(clock: PatientClock, hardware: Hardware, write: Write) -> str:
+    """The value after a write: as soon as it is the one written, or when the machine has had its time."""
+    deadline = clock.now() + hardware.settle_seconds(write.address)
     seen = hardware.read(write.address)
     while seen != write.value and clock.now() < deadline:
         clock.wait(_POLL)
@@ -57,13 +54,10 @@ def read_back(clock: PatientClock, hardware: Hardware, write: Write, settle: Sec
 class Hand:
     """The only writer of a keeper. It never overwrites a value that somebody else put there meanwhile."""
 
-    def __init__(
-        self, clock: PatientClock, hardware: Hardware, journal: Journal, settle: Seconds = SETTLE
-    ) -> None:
+    def __init__(self, clock: PatientClock, hardware: Hardware, journal: Journal) -> None:
         self._clock = clock
         self._hardware = hardware
         self._journal = journal
-        self._settle = settle
         self._memory: dict[Address, Memory] = {}
         self._conflicts: dict[str, int] = {}
 
@@ -128,7 +122,7 @@ class Hand:
         memory.asked, memory.seen = write.value, None
         memory.ours.add(write.value)
         self._hardware.write(write)
-        memory.seen = read_back(self._clock, self._hardware, write, self._settle)
+        memory.seen = read_back(self._clock, self._hardware, write)
         if memory.seen == write.value:
             return APPLIED
         if memory.seen == before:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kubesprint.core.errors import Gone, Refused, Unavailable
 from kubesprint.core.units import Seconds
-from kubesprint.engine.keeper_hand import SETTLE, Memory, place, read_back
+from kubesprint.engine.keeper_hand import Memory, place, read_back
 from kubesprint.engine.ports import Address, Hardware, Journal, PatientClock, Write
 
 _PASSES = 4  # a group that still holds a dying process is busy for some milliseconds
@@ -32,7 +32,6 @@ def put_back(
     journal: Journal,
     *,
     memory: Mapping[Address, Memory] | None = None,
-    settle: Seconds = SETTLE,
 ) -> Restoration:
     """Bring everything in the journal to what was found, newest first, and verify it.
 
@@ -51,7 +50,7 @@ def put_back(
             try:
                 if note := _foreign(hardware, address, found, (memory or {}).get(address)):
                     left.append(note)
-                elif problem := _restore(clock, hardware, Write(address, found), settle):
+                elif problem := _restore(clock, hardware, Write(address, found)):
                     failed[address] = problem
                 else:
                     done.append(address)
@@ -63,7 +62,7 @@ def put_back(
     return Restoration(put_back=tuple(done), left=tuple(left), failed=failed)
 
 
-def _restore(clock: PatientClock, hardware: Hardware, write: Write, settle: Seconds) -> str:
+def _restore(clock: PatientClock, hardware: Hardware, write: Write) -> str:
     """Empty if the address is as found, or no longer there; else what it reads instead."""
     try:
         if hardware.read(write.address) == write.value:
@@ -71,7 +70,7 @@ def _restore(clock: PatientClock, hardware: Hardware, write: Write, settle: Seco
     except Gone:
         return ""
     hardware.write(write)
-    seen = read_back(clock, hardware, write, settle)
+    seen = read_back(clock, hardware, write)
     return "" if seen == write.value else f"reads {seen} instead of {write.value}"
 
 

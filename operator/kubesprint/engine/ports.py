@@ -138,6 +138,10 @@ class Hardware(Protocol):
         """Ask for a value. Success says nothing about the result: read it back. Raises like `read`."""
         ...
 
+    def settle_seconds(self, address: Address) -> float:
+        """How long a value may take to be read back as written; 0: at once."""
+        ...
+
 
 class Journal(Protocol):
     """What was found before the first write, durable and tied to this boot."""

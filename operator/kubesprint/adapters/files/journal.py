@@ -36,11 +36,21 @@ def boot_id(root: Path) -> str:
 class FileJournal:
     """The journal of one state folder, opened by `open_journal`."""
 
-    def __init__(self, path: Path, *, run: str, boot: str, found: Mapping[Address, str], note: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        run: str,
+        boot: str,
+        found: Mapping[Address, str],
+        note: str = "",
+        next_run: str | None = None,
+    ) -> None:
         self._path = path
         self._run = run
         self._boot = boot
         self._found = dict(found)
+        self._next_run = run if next_run is None else next_run
         self.note = note
         """What became of an older journal; empty: nothing to say."""
 
@@ -72,6 +82,7 @@ class FileJournal:
         if self._found or self._path.exists():
             remove_durably(self._path)
         self._found = {}
+        self._run = self._next_run
 
 
 def open_journal(folder: Path, *, run: str, root: Path = Path("/")) -> FileJournal:
@@ -91,7 +102,7 @@ def open_journal(folder: Path, *, run: str, root: Path = Path("/")) -> FileJourn
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return FileJournal(path, run=run, boot=boot, found={}, note="")
+        return FileJournal(path, run=run, boot=boot, found={})
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -107,7 +118,7 @@ def open_journal(folder: Path, *, run: str, root: Path = Path("/")) -> FileJourn
             f" (kept as {aside})"
         )
         return FileJournal(path, run=run, boot=boot, found={}, note=note)
-    return FileJournal(path, run=old_run if found else run, boot=boot, found=found, note="")
+    return FileJournal(path, run=old_run if found else run, boot=boot, found=found, next_run=run)
 
 
 def _encode(run: str, boot: str, found: Mapping[Address, str]) -> str:

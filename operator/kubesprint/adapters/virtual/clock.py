@@ -6,7 +6,7 @@ from kubesprint.core.units import Seconds
 class VirtualClock:
     """Starts at `now`; waiting is moving on."""
 
-    def __init__(self, now: Seconds = Seconds(0.0)) -> None:  # noqa: B008 (a number, not a call)
+    def __init__(self, now: Seconds = Seconds(0.0)) -> None:
         self._now = now
 
     def now(self) -> Seconds:

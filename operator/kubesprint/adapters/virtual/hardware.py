@@ -40,6 +40,7 @@ class Faults:
     refuse_writes: frozenset[int] = frozenset()  # these writes (counted from 1) fail for ever
     busy_writes: frozenset[int] = frozenset()  # these fail for now
     ignored_writes: frozenset[int] = frozenset()  # these are accepted and do nothing
+    settle_seconds: float = 0.05  # what the machine says of itself
     lag_reads: int = 0  # after a write, so many reads still show the old value
     ceiling: Cores | None = None  # the kernel silently gives no more than this
     before_write: Callable[[Write], None] | None = None  # sees every write before it happens
@@ -96,6 +97,10 @@ class VirtualHardware:
             return self._values[address]
         self._stale[address] = (value, reads - 1)
         return value
+
+    def settle_seconds(self, address: Address) -> float:
+        """As told."""
+        return self.faults.settle_seconds
 
     def write(self, write: Write) -> None:
         """Store the value, unless told otherwise."""
