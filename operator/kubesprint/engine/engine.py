@@ -70,6 +70,7 @@ class Engine:
         self._sequence = count(1)
         self._sprinted: dict[str, tuple[float, float]] = {}  # job -> (wall, CPU) seconds in ended sprints
         self._held: Directive | None = None
+        self._spans: tuple[list[SprintSpan], list[SprintSpan]] = ([], [])
         self._sent = Seconds(0.0)
         self._trouble: Reason | None = None
 
@@ -82,11 +83,16 @@ class Engine:
         """Whether a knob was read back at base since its last grant: only then may a new job use it."""
         return knob not in self._ledger.busy_knobs()
 
+    def sprint_open(self, job: str) -> bool:
+        """Whether a sprint of this job still has to be read back at base, and its cost to be known."""
+        return self._ledger.has_open(job)
+
     def step(self, *, hurry: bool = False) -> Turn:
         """Take one turn. With `hurry` a strategy reuses its last choice: somebody waits for the outcome."""
         now = self._clock.now()
         inventory = self._workloads.observe()
-        started, ended = self._account(inventory, now)
+        self._account(inventory, now)
+        started, ended = self._drain()
         view = self._look(inventory, now)
         if not inventory.synced:
             return self._report(_held_turn(now, started, ended, self.settings.period))
@@ -120,7 +126,11 @@ class Engine:
         self._ledger.release(job, now, reason)
         self._send(self._ledger.running(), now)
 
-    def _account(self, inventory: Inventory, now: Seconds) -> tuple[list[SprintSpan], list[SprintSpan]]:
+    def listen(self) -> None:
+        """Take in what keepers read back, without deciding anything: a slot may be free to use."""
+        self._account(self._workloads.observe(), self._clock.now())
+
+    def _account(self, inventory: Inventory, now: Seconds) -> None:
         cpu = {job.name: job.cpu.value for job in inventory.jobs if job.cpu is not None}
         reports: Sequence[Report] = [r for r in self._nodes.reports() if r.run == self.settings.run]
         if reports:
@@ -134,7 +144,13 @@ class Engine:
         for job in inventory.jobs:
             if job.state is JobState.FINISHED:
                 self._ledger.release(job.name, now, Reason.FINISHED)
-        return started, ended
+        self._spans[0].extend(started)
+        self._spans[1].extend(ended)
+
+    def _drain(self) -> tuple[list[SprintSpan], list[SprintSpan]]:
+        """Sprints that started and ended since the last turn."""
+        drained, self._spans = self._spans, ([], [])
+        return drained
 
     def _look(self, inventory: Inventory, now: Seconds) -> View:
         return View(

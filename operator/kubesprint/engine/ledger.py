@@ -46,6 +46,10 @@ class Ledger:
         """The grant that a job sprints on now, if any."""
         return next((h for h in self._holdings.values() if h.job == job and h.released is None), None)
 
+    def has_open(self, job: str) -> bool:
+        """Whether any grant of a job, let go or not, is still without the read-back of its return."""
+        return any(h.job == job for h in self._holdings.values())
+
     def grants(self) -> Mapping[str, str]:
         """Job to grant, of all that are not let go."""
         return {h.job: h.grant for h in self._holdings.values() if h.released is None}

@@ -1,0 +1,149 @@
+"""The jobs of a run as real processes on this machine: the engine's `Workloads` port."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubesprint.adapters.linux.jobs import JobProcess
+from kubesprint.core.errors import Unavailable
+from kubesprint.core.spec import JobSpec
+from kubesprint.core.units import CoreSeconds, Seconds
+from kubesprint.core.workload import JobView, Reading
+from kubesprint.engine.ports import Clock, Inventory
+from kubesprint.engine.roster import Ending, Roster
+
+NOT_STARTED = 127
+"""The exit code of a job whose program could not be started, as a shell has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How a job is put into one slot, and how its CPU time is read there. None: plainly."""
+
+    enter: Callable[[], None] | None = None  # in the child, before exec
+    cpu_seconds: Callable[[], float | None] | None = None  # of everything that ever ran in the slot
+    tenant: Callable[[int], None] | None = None  # told the pid of the job that moved in
+
+
+class LocalJobs:
+    """Starts, measures and reaps the processes of a roster."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        *,
+        clock: Clock,
+        places: Mapping[str, Place],
+        plain: Place,
+        logs: Path,
+        env: Callable[[JobSpec], Mapping[str, str]],
+        tree_cpu: Callable[[int], float | None],
+    ) -> None:
+        """Take over a roster.
+
+        Args:
+            roster: the queue.
+            clock: shared with the engine.
+            places: by slot, for jobs that the policy selects.
+            plain: for jobs that it does not.
+            logs: folder of the jobs' output.
+            env: the whole environment of a job.
+            tree_cpu: CPU seconds of a process and its children, where a slot has no meter.
+        """
+        self.roster = roster
+        self.processes: dict[str, JobProcess] = {}
+        self._clock = clock
+        self._places = places
+        self._plain = plain
+        self._logs = logs
+        self._env = env
+        self._tree_cpu = tree_cpu
+        self._meter_at_start: dict[str, float] = {}
+
+    def observe(self) -> Inventory:
+        """Every job that has arrived; CPU readings are taken now."""
+        for view in self.roster.running():
+            value = self._cpu(view)
+            reading = None if value is None else Reading(value=value, age=Seconds(0.0))
+            self.roster.measure(view.name, reading)
+        return Inventory(jobs=self.roster.views())
+
+    def start_ready(self, at_base: Callable[[str], bool]) -> list[str]:
+        """Start as many waiting jobs as there are free slots that hold their base; returns names."""
+        started: list[str] = []
+        for slot in self.roster.free_slots():
+            name = self.roster.next_to_start()
+            if name is not None and at_base(slot):
+                self._start(name, slot)
+                started.append(name)
+        return started
+
+    def reap(self) -> list[str]:
+        """Note every job that has ended; returns names."""
+        ended = []
+        for name, process in list(self.processes.items()):
+            finished = process.poll()
+            if finished is None:
+                continue
+            view = self.roster.view(name)
+            cpu = self._cpu(view) if self._metered(view) else finished.cpu
+            del self.processes[name]
+            self.roster.finish(
+                name, Ending(at=self._clock.now(), exit=finished.code, cpu=CoreSeconds(cpu or finished.cpu))
+            )
+            ended.append(name)
+        return ended
+
+    def terminate(self) -> None:
+        """Ask every running job to end."""
+        for process in self.processes.values():
+            process.terminate()
+
+    def kill(self) -> None:
+        """End every running job."""
+        for process in self.processes.values():
+            process.kill()
+
+    def _start(self, name: str, slot: str) -> None:
+        spec = self.roster.specs[name]
+        place = self._place(self.roster.view(name), slot)
+        now = self._clock.now()
+        if place.cpu_seconds is not None:
+            self._meter_at_start[name] = place.cpu_seconds() or 0.0
+        self.roster.start(name, slot, now)
+        try:
+            process = JobProcess.start(
+                spec.command,
+                env=self._env(spec),
+                workdir=spec.workdir,
+                log=self._logs / f"{name}.log",
+                enter=place.enter,
+            )
+        except Unavailable as error:
+            (self._logs / f"{name}.log").write_text(f"kubesprint: {error}\n")
+            self.roster.finish(name, Ending(at=self._clock.now(), exit=NOT_STARTED, cpu=CoreSeconds(0.0)))
+            return
+        self.processes[name] = process
+        if place.tenant is not None:
+            place.tenant(process.pid)
+
+    def _place(self, view: JobView, slot: str) -> Place:
+        return self._places.get(slot, self._plain) if view.selected else self._plain
+
+    def _metered(self, view: JobView) -> bool:
+        return view.slot is not None and self._place(view, view.slot).cpu_seconds is not None
+
+    def _cpu(self, view: JobView) -> float | None:
+        """CPU seconds of a running job: from its slot's meter, or from its process tree."""
+        meter = self._place(view, view.slot).cpu_seconds if view.slot is not None else None
+        if meter is not None:
+            value = meter()
+            return None if value is None else max(0.0, value - self._meter_at_start[view.name])
+        process = self.processes.get(view.name)
+        return None if process is None else self._tree_cpu(process.pid)
+
+
+def job_environment(spec: JobSpec, threads: Mapping[str, str], run: str) -> Mapping[str, str]:
+    """Ours beneath the job's own: thread counts and waiting, and the mark by which survivors are found."""
+    return {**threads, **os.environ, **spec.env, "KUBESPRINT_RUN": run, "KUBESPRINT_JOB": spec.name}

@@ -1,0 +1,100 @@
+"""How the parts of an engine are chosen from what the user asked for; shared by every program that runs one."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from kubesprint.core.allocation import Allocation
+from kubesprint.core.deadline import LeastSprint
+from kubesprint.core.errors import Refused
+from kubesprint.core.events import simulate_servers
+from kubesprint.core.forecast import Basis, Forecaster, KindModel
+from kubesprint.core.modeldriven import ModelDriven, SearchSettings
+from kubesprint.core.policy import FixedTimeout, Strategy
+from kubesprint.core.simulation import SimJob
+from kubesprint.core.spec import Policy, ProfilePoint, ProfileSpec, TriggerRule
+from kubesprint.core.units import FOREVER, CoreSeconds, Seconds
+
+STRATEGIES = "never, always, timeout:DURATION, model-driven"
+UNKNOWN_DISPERSION = 0.2  # of a kind whose profile does not say
+NEAR = 1.05  # allocations closer than this are the same point of a profile
+
+
+def strategy_for(
+    policy: Policy,
+    name: str | None,
+    forecaster: Forecaster,
+    seed: int,
+    parse_duration: Callable[[str], Seconds],
+    announced: Sequence[SimJob] | None = None,
+) -> tuple[str, Strategy]:
+    """The strategy that a policy names, or `--strategy` instead, and what to call it.
+
+    Args:
+        policy: its trigger and objective decide when `name` is None.
+        name: one of `STRATEGIES`.
+        forecaster: the model-driven strategy asks it for kinds.
+        seed: of the dice that sample future arrivals.
+        parse_duration: reads the duration of `timeout:DURATION`.
+        announced: the true future, for the labelled clairvoyant bound only.
+
+    Raises:
+        Refused: the name is none of `STRATEGIES`.
+    """
+    clock = policy.trigger_clock
+    if name is None:
+        name = _strategy_name(policy)
+    if name == "never":
+        return name, FixedTimeout(FOREVER, clock)
+    if name == "always":
+        return name, FixedTimeout(Seconds(0.0), clock)
+    if name.startswith("timeout:"):
+        return name, FixedTimeout(parse_duration(name.removeprefix("timeout:")), clock)
+    if name == "least-sprint":
+        return name, LeastSprint()
+    if name != "model-driven":
+        raise Refused(f'--strategy: "{name}" is not a strategy; choose one of {STRATEGIES}')
+    settings = (
+        SearchSettings(clock=clock)
+        if policy.statistic is None
+        else SearchSettings(clock=clock, statistic=policy.statistic)
+    )
+    return name, ModelDriven(
+        simulate_servers, forecaster.model, lambda: random.Random(seed).random, settings, announced
+    )
+
+
+def _strategy_name(policy: Policy) -> str:
+    if policy.trigger is TriggerRule.NEVER:
+        return "never"
+    if isinstance(policy.trigger, TriggerRule):
+        return "model-driven" if policy.deadline is None else "least-sprint"
+    return "always" if policy.trigger <= 0 else f"timeout:{policy.trigger:g}s"
+
+
+def kind_models(
+    profiles: Sequence[ProfileSpec], base: Allocation, sprint: Allocation
+) -> Mapping[str, KindModel]:
+    """The measured profiles as models of their kinds; one without a point at base and at sprint is left out."""
+    models = {}
+    for profile in profiles:
+        at_base, at_sprint = _point(profile, base), _point(profile, sprint)
+        if at_base is None or at_sprint is None:
+            continue
+        spread = profile.fit.dispersion if profile.fit and profile.fit.dispersion is not None else None
+        dispersion = UNKNOWN_DISPERSION if spread is None else spread
+        models[profile.workload] = KindModel(
+            kind=profile.workload,
+            work=at_base.wall,
+            deviation=Seconds(at_base.wall * dispersion),
+            cpu=CoreSeconds(at_base.cpu_time),
+            rate=max(1.0, at_base.wall / at_sprint.wall),
+            basis=Basis.PROFILE,
+            samples=0,
+        )
+    return models
+
+
+def _point(profile: ProfileSpec, allocation: Allocation) -> ProfilePoint | None:
+    """The measured point at this many cores."""
+    near = [p for p in profile.points if max(p.cores / allocation.cores, allocation.cores / p.cores) <= NEAR]
+    return min(near, key=lambda p: abs(p.cores - allocation.cores), default=None)

@@ -1,0 +1,32 @@
+"""What will become of the jobs that are here, if the present trigger stays as it is."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kubesprint.core.forecast import Estimate
+from kubesprint.core.modeldriven import present_jobs, rules_of
+from kubesprint.core.policy import Trigger
+from kubesprint.core.simulation import Present, QueueSimulator
+from kubesprint.core.units import Seconds
+from kubesprint.core.view import View
+
+
+def predict_responses(
+    view: View, estimates: Mapping[str, Estimate], trigger: Trigger, simulate: QueueSimulator
+) -> Mapping[str, Seconds]:
+    """Predicted response time (arrival to end) of every running and queued job, by name.
+
+    Jobs that have not arrived are not there: under first come, first served they can only matter
+    through the bucket.
+    """
+    waiting = sorted(view.running() + view.queued(), key=lambda job: job.arrival)
+    jobs = [
+        replace(simulated, trigger=trigger.own[job.name].at) if job.name in trigger.own else simulated
+        for job, simulated in zip(waiting, present_jobs(view, estimates), strict=True)
+    ]
+    rules = replace(rules_of(view, trigger.clock), timeout=trigger.after)
+    level = Seconds(max(0.0, view.bucket.physical_level()) / view.cost_rate)
+    outcomes = simulate(jobs, rules, view.servers, Present(now=view.now, level=level))
+    return {
+        job.name: Seconds(outcome.end - job.arrival) for job, outcome in zip(waiting, outcomes, strict=True)
+    }
