@@ -152,6 +152,11 @@ class NodeKeeper:
         """Something else now sits behind these addresses (a new process): forget what was confirmed."""
         self._hand.forget(addresses)
 
+    def release(self) -> Report:
+        """End every lease now and report what was read back at base; `restore` comes next."""
+        self._take(())
+        return self.step()
+
     def restore(self) -> Restoration:
         """Put back everything that was found; the journal is cleared only if all of it was verified."""
         self._leases.clear()

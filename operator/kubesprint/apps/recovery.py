@@ -1,0 +1,102 @@
+"""Putting back what a dead run left, from its journal alone: for `restore`, the next run, and a keeper."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubesprint.adapters.files.journal import open_journal
+from kubesprint.adapters.files.lock import RunLock, take_lock
+from kubesprint.adapters.linux.hardware import hardware_for_restore
+from kubesprint.adapters.linux.pseudofs import PseudoFs
+from kubesprint.core.errors import Refused
+from kubesprint.core.units import Seconds
+from kubesprint.engine.keeper_hand import place
+from kubesprint.engine.keeper_restore import put_back
+
+WAIT_FOR_KEEPER = Seconds(5.0)
+"""How long a keeper that still restores is waited for: it needs some tenths of a second."""
+
+_POLL = 0.1
+
+
+class MonotonicClock:
+    """`CLOCK_MONOTONIC`, the same for every process of a boot."""
+
+    def now(self) -> Seconds:
+        """Seconds since boot, without suspends."""
+        return Seconds(time.monotonic())
+
+    def wait(self, duration: Seconds) -> None:
+        """Sleep."""
+        time.sleep(duration)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What a restore did, in lines for people; nothing at all if there was nothing to do."""
+
+    run: str | None = None  # whose journal it was
+    put_back: Sequence[str] = ()
+    left: Sequence[str] = ()
+    failed: Sequence[str] = ()  # still in the journal
+    note: str = ""  # what became of a journal of an earlier boot
+
+
+def recover(folder: Path, *, root: Path = Path("/")) -> Recovery:
+    """Put back what the journal in `folder` names. The caller holds the lock of `folder`.
+
+    Raises:
+        Corrupt: the journal is damaged; it was set aside, and the message names the file.
+        Unavailable: the journal cannot be read, or cleared.
+    """
+    journal = open_journal(folder, run="", root=root)
+    found = journal.found()
+    if not found:
+        journal.clear()
+        return Recovery(note=journal.note)
+    run = journal.run
+    hardware = hardware_for_restore(PseudoFs(str(root)), found)
+    result = put_back(MonotonicClock(), hardware, journal)
+    return Recovery(
+        run=run,
+        put_back=[f"{place(address)} = {found[address] or 'empty'}" for address in result.put_back],
+        left=result.left,
+        failed=[f"{place(address)}: {why}" for address, why in result.failed.items()],
+        note=journal.note,
+    )
+
+
+def restore_from_journal(
+    folder: Path, *, root: Path = Path("/"), wait: Seconds = WAIT_FOR_KEEPER, lock: RunLock | None = None
+) -> Recovery:
+    """Put back what a dead run left. Idempotent: the second time there is nothing to do.
+
+    Args:
+        folder: the state folder; one that does not exist holds nothing to put back.
+        root: below which /sys and /proc are found.
+        wait: for a keeper that still restores, before giving up.
+        lock: of `folder`, if the caller holds it already.
+
+    Raises:
+        Refused: a live run holds the lock.
+        Corrupt, Unavailable: as `recover`.
+    """
+    if lock is not None:
+        return recover(folder, root=root)
+    if not folder.is_dir():
+        return Recovery()
+    with wait_for_lock(folder, "restore", wait):
+        return recover(folder, root=root)
+
+
+def wait_for_lock(folder: Path, run: str, wait: Seconds = WAIT_FOR_KEEPER) -> RunLock:
+    """The lock of `folder`, waiting for a keeper that still restores. Raises `Refused`, `Unavailable`."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return take_lock(folder, run)
+        except Refused:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_POLL)
