@@ -1,8 +1,9 @@
 """What can be read and written on a Linux machine, by a name that needs nothing else to be put back.
 
     group:PATH from ORIGIN      a control group: "present" or "absent; processes return to ORIGIN"
-    leaf:PATH from ORIGIN       the same, and "present" also means that ORIGIN itself holds no process
-    controllers:PATH            cpu and cpuset, as far as a v2 group hands them to its children
+    leaf:PATH from ORIGIN       the same, and making it moves everything in ORIGIN itself into it
+    give-cpu:PATH               "yes" or "no": does a v2 group hand this controller to its children?
+    give-cpuset:PATH            the same
     own:PATH                    a file of a group of ours; while the group is absent: a new group's value
     file:PATH                   one kernel file
     limit:PATH                  scaling_min_freq or scaling_max_freq
@@ -20,7 +21,7 @@ from kubesprint.core.errors import Refused
 from kubesprint.engine.ports import Address
 
 HOST = "host"  # the knob of addresses that belong to no slot and no clock
-UNFINISHED = "present, unfinished"
+_GIVE = {"give-cpu": "cpu", "give-cpuset": "cpuset"}
 _DEFAULTS = {
     cgroup_v1.QUOTA: "-1",
     cgroup_v1.BURST: "0",
@@ -52,7 +53,7 @@ class Target:
         kind, _, rest = address.name.partition(":")
         path, _, origin = rest.partition(" from ")
         needs_origin = kind in ("group", "leaf", "affinity")
-        known = needs_origin or kind in ("controllers", "own", "file", "limit")
+        known = needs_origin or kind in (*_GIVE, "own", "file", "limit")
         if not (known and path and bool(origin) == needs_origin):
             raise Refused(f"'{address.name}' is not an address of this machine")
         if kind in ("group", "leaf") and not path.rpartition("/")[2].startswith(cgroup.PREFIX):
@@ -80,8 +81,8 @@ class AddressBook:
         match target.kind:
             case "group" | "leaf":
                 return self._read_group(target)
-            case "controllers":
-                return cgroup_v2.enabled(self._fs, target.path)
+            case "give-cpu" | "give-cpuset":
+                return cgroup_v2.given(self._fs, target.path, _GIVE[target.kind])
             case "own":
                 return self._read_own(target.path)
             case "affinity":
@@ -94,8 +95,8 @@ class AddressBook:
         match target.kind:
             case "group" | "leaf":
                 self._write_group(target, value)
-            case "controllers":
-                cgroup_v2.enable(self._fs, target.path, value)
+            case "give-cpu" | "give-cpuset":
+                cgroup_v2.give(self._fs, target.path, _GIVE[target.kind], value)
             case "own":
                 self._write_own(target.path, value)
             case "affinity":
@@ -108,17 +109,14 @@ class AddressBook:
     def _read_group(self, target: Target) -> str:
         if not self._fs.kernel.isdir(target.path):
             return cgroup.ABSENT + target.origin
-        ready = cgroup_v1.prepared(self._fs, target.path)
-        if target.kind == "leaf":
-            ready = not cgroup.processes(self._fs, target.origin)
-        return cgroup.PRESENT if ready else UNFINISHED
+        return cgroup.PRESENT
 
     def _write_group(self, target: Target, value: str) -> None:
         if value == cgroup.PRESENT:
             self._fs.mkdir(target.path)
             if target.kind == "leaf":
                 cgroup.move_all(self._fs, target.origin, target.path)
-            elif not cgroup_v1.prepared(self._fs, target.path):
+            else:
                 cgroup_v1.prepare(self._fs, target.path)
         elif value.startswith(cgroup.ABSENT):
             cgroup.remove(self._fs, target.path, value.removeprefix(cgroup.ABSENT))

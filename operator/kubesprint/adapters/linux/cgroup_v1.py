@@ -54,11 +54,6 @@ def prepare(fs: PseudoFs, group: str) -> None:
             fs.write(f"{group}/{name}", inherited)
 
 
-def prepared(fs: PseudoFs, group: str) -> bool:
-    """Can the group take a process?"""
-    return all(fs.optional(f"{group}/{name}") != "" for name in ("cpuset.cpus", "cpuset.mems"))
-
-
 def accounting(fs: PseudoFs, view: CgroupView, parent: str) -> Sequence[Place]:
     """The hierarchy that counts CPU time, where it is mounted apart from `parent` and writable."""
     hierarchy = view.controllers.get("cpuacct")

@@ -12,8 +12,6 @@ from kubesprint.core.errors import Refused
 PERIOD = 100_000  # microseconds
 QUOTA = "cpu.max"
 BURST = "cpu.max.burst"
-_MOVABLE = ("cpu", "cpuset")
-_NONE = "none"
 
 
 def place(fs: PseudoFs, view: CgroupView, controller: str, run_id: str) -> Place:
@@ -95,21 +93,14 @@ def ancestor_limit(fs: PseudoFs, group: str) -> float | None:
     return min(limits, default=None)
 
 
-def enabled(fs: PseudoFs, group: str) -> str:
-    """Which of cpu and cpuset a group hands to its children: "cpu cpuset", or "none"."""
-    words = (fs.read(f"{group}/cgroup.subtree_control")).split()
-    return " ".join(name for name in _MOVABLE if name in words) or _NONE
+def given(fs: PseudoFs, group: str, controller: str) -> str:
+    """Does a group hand a controller to its children? "yes" or "no"."""
+    return "yes" if controller in fs.read(f"{group}/cgroup.subtree_control").split() else "no"
 
 
-def enable(fs: PseudoFs, group: str, wanted: str) -> None:
-    """Make `enabled` read `wanted`; other controllers are left alone."""
-    now, then = set(enabled(fs, group).split()) - {_NONE}, set(wanted.split()) - {_NONE}
-    changes = [f"+{name}" for name in sorted(then - now)] + [f"-{name}" for name in sorted(now - then)]
-    if changes:
-        fs.write(f"{group}/cgroup.subtree_control", " ".join(changes))
-
-
-def with_controller(fs: PseudoFs, group: str, controller: str) -> str:
-    """What `enabled` reads once `controller` is handed down as well."""
-    words = set(enabled(fs, group).split()) | {controller}
-    return " ".join(name for name in _MOVABLE if name in words)
+def give(fs: PseudoFs, group: str, controller: str, answer: str) -> None:
+    """Make `given` read `answer`; other controllers are left alone."""
+    if answer not in ("yes", "no"):
+        raise Refused(f"{group} hands {controller} down: 'yes' or 'no', not '{answer}'")
+    if given(fs, group, controller) != answer:
+        fs.write(f"{group}/cgroup.subtree_control", ("+" if answer == "yes" else "-") + controller)

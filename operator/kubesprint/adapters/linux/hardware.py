@@ -82,8 +82,8 @@ class SlotHardware:
         plan, writes = self.plan, list[Write]()
         if plan.leaf is not None:
             writes.append(Write(Target("leaf", plan.leaf, plan.parent).address(HOST), cgroup.PRESENT))
-        if plan.handed_down is not None:
-            writes.append(Write(Target("controllers", plan.parent).address(HOST), plan.handed_down))
+        if plan.version == 2:
+            writes.append(Write(Target(f"give-{plan.controller}", plan.parent).address(HOST), "yes"))
         for index, knob in enumerate(self._knobs):
             for group in plan.groups(index):
                 origin = plan.origin if plan.version == 2 else group.rpartition("/")[0]
@@ -140,6 +140,21 @@ class SlotHardware:
         if self.plan.mechanism == "affinity":
             self._index(knob)
             self._book.slot(f"{self.plan.run_id}/{knob}", self.plan.origin).tenant(pid, start_ticks)
+
+    def changed(self) -> Sequence[Address]:
+        """Addresses behind which other processes stand than at the last write (affinity only).
+
+        Call it before each step of a keeper: what it confirmed of these is no longer true.
+        """
+        if self.plan.mechanism != "affinity":
+            return ()
+        addresses = [self.writes(knob, None)[0].address for knob in self._knobs]
+        return [a for a in addresses if self._book.slot(*self._slot_of(a)).changed()]
+
+    @staticmethod
+    def _slot_of(address: Address) -> tuple[str, str]:
+        target = Target.of(address)
+        return target.path, target.origin
 
     def account(self, knob: str) -> str | None:
         """The group that counts the CPU time of a slot; None: count it from /proc."""

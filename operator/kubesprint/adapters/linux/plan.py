@@ -33,7 +33,7 @@ class SlotPlan:
     parent: str
     origin: str
     leaf: str | None
-    handed_down: str | None  # what `controllers:parent` must read (v2)
+    controller: str  # what the groups need; a v2 parent must hand it down
     accounts: tuple[str, ...]  # further parents whose groups only count CPU time (v1)
     cpus: tuple[int, ...]
     limit: float  # cores that a slot can have at most
@@ -156,9 +156,6 @@ def _plan(
         notes += (f"base: {speeds[0].cores:g} cores are asked for, {base:g} given: {why}",)
     if sprint <= base < speeds[1].cores and speeds[1].cores > speeds[0].cores:
         raise Refused(f"no room to sprint: {why}, and base is {base:g} cores. Lower base below {limit:g}")
-    handed_down = None
-    if at is not None and at.version == 2:
-        handed_down = cgroup_v2.with_controller(fs, at.parent, at.controller)
     accounts = cgroup_v1.accounting(fs, view, at.parent) if at is not None and at.version == 1 else ()
     return SlotPlan(
         run_id=run_id,
@@ -170,7 +167,7 @@ def _plan(
         parent="" if at is None else at.parent,
         origin=cpulist.spell(cpus) if at is None else at.origin,
         leaf=None if at is None else at.leaf,
-        handed_down=handed_down,
+        controller="" if at is None else at.controller,
         accounts=tuple(place.parent for place in accounts),
         cpus=cpus,
         limit=limit,

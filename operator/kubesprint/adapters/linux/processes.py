@@ -113,6 +113,7 @@ class SlotProcesses:
         self._fs = fs
         self._marked = Marked(fs, run_id, slot)
         self._empty = found  # what an empty slot would give
+        self._seen: frozenset[tuple[int, int]] = frozenset()  # who was confined last
 
     def tenant(self, pid: int, start: int) -> None:
         """Name the root of the process tree in this slot."""
@@ -123,12 +124,19 @@ class SlotProcesses:
         masks = {cpulist.spell(mask) for mask in self._masks().values()}
         return ";".join(sorted(masks)) if masks else cpulist.spell(self._empty)
 
+    def changed(self) -> bool:
+        """Have all processes gone that were confined last, and others come? (Forks of those do not count.)"""
+        now = {(stat.pid, stat.start) for stat in self._marked.find()}
+        before, self._seen = self._seen, frozenset(now)
+        return bool(now) and not (now & before)
+
     def confine(self, cpus: frozenset[int]) -> None:
         """Confine every thread, and look again until none has appeared meanwhile. Raises `Unavailable`."""
         self._empty = cpus
         for _ in range(_ROUNDS):
             others = [thread for thread, mask in self._masks().items() if mask != cpus]
             if not others:
+                self._seen = frozenset((stat.pid, stat.start) for stat in self._marked.find())
                 return
             for thread in others:
                 self._confine(thread, cpus)
@@ -145,10 +153,11 @@ class SlotProcesses:
     def _masks(self) -> Mapping[int, frozenset[int]]:
         """The mask of each thread."""
         masks = {}
-        for stat in self._marked.find():
-            for name in self._fs.folders(f"/proc/{stat.pid}/task"):
-                try:
+        stats = self._marked.find()
+        for stat in stats:
+            try:
+                for name in self._fs.kernel.listdir(f"/proc/{stat.pid}/task"):
                     masks[int(name)] = self._fs.kernel.affinity(int(name))
-                except ProcessLookupError:
-                    continue  # it has just ended
+            except (ProcessLookupError, FileNotFoundError):
+                continue  # it has just ended, or one of its threads: the next look counts
         return masks

@@ -1,8 +1,9 @@
 """Files that are really the kernel: one value a read, one value a write, and errors that say what to do.
 
 `Kernel` is the handful of system calls that the adapters use; it raises `OSError`. `PseudoFs` turns those
-into `Refused` (will never work as it stands) and `Unavailable` (not now). `RealKernel` takes a root folder,
-so the same code runs on `/`, below `/host` in a container, and on a captured tree.
+into `Refused` (will never work as it stands), `Gone` (not there any more) and `Unavailable` (not now).
+`RealKernel` takes a root folder, so the same code runs on `/`, below `/host` in a container, and on a
+captured tree.
 """
 
 import errno
@@ -12,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from kubesprint.core.errors import Refused, SprintError, Unavailable
+from kubesprint.core.errors import Gone, Refused, SprintError, Unavailable
 
-_LATER = frozenset({errno.EBUSY, errno.EAGAIN, errno.EINTR, errno.ESRCH, errno.ENOMEM, errno.EIO})
+_LATER = frozenset({errno.EBUSY, errno.EAGAIN, errno.EINTR, errno.ENOMEM, errno.EIO})
+_GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ESRCH})
 _ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EOPNOTSUPP, errno.ENOTDIR, errno.ESRCH})
 _CHUNK = 1 << 16
 
@@ -162,9 +164,11 @@ def _advice(code: int | None, path: str) -> str:
 
 
 def translate(error: OSError, path: str, what: str) -> SprintError:
-    """`Unavailable` for what may pass, `Refused` for the rest; the message names path, cause and remedy."""
+    """`Unavailable` for what may pass, `Gone`, or `Refused`; the message names path, cause and remedy."""
     name = errno.errorcode.get(error.errno or 0, "error")
     message = f"{what} {path}: {name} ({_advice(error.errno, path)})"
+    if error.errno in _GONE:
+        return Gone(message)
     return Unavailable(message) if error.errno in _LATER else Refused(message)
 
 
