@@ -78,8 +78,8 @@ def _job(job: JobStory, x: Scale, y: float, until: float, *, waits: bool) -> lis
         ]
     if job.failed:
         at = x(end)
-        corners = ((-4, 6, 4, 14), (-4, 14, 4, 6))
-        parts += [line(at + a, y + b, at + c, y + d, "cross") for a, b, c, d in corners]
+        strokes = ((-4, 6, 4, 14), (-4, 14, 4, 6))
+        parts += [line(at + a, y + b, at + c, y + d, "cross") for a, b, c, d in strokes]
     if waits and job.deadline is not None and job.deadline <= until:
         at, middle = x(job.deadline), y + 10
         corners = [(at, middle - 6), (at + 4.5, middle), (at, middle + 6), (at - 4.5, middle)]

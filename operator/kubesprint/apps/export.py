@@ -1,0 +1,52 @@
+"""`kubesprint export`: finished runs as a dataset."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kubesprint.adapters.files.dataset import write_dataset
+from kubesprint.core.errors import SprintError
+
+
+def export(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders that kubesprint run wrote.")
+    ],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder to write: new, or empty.")],
+    split: Annotated[str, typer.Option(help="What the runs are for: train or test.")] = "train",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+) -> None:
+    """Write finished runs as a dataset: jobs.csv (a row a job) and settings.jsonl (an object a run).
+
+    Runs of the same rules and arrivals count as repeats of one setting. Example:
+
+        kubesprint export out/demo/never out/demo/always my-dataset
+
+    Exit codes: 0 written, 2 refused: nothing was written, and the message names the folder.
+    """
+    try:
+        runs = write_dataset(folders, dataset, split=split)
+    except SprintError as error:
+        typer.echo(f"kubesprint: {error}", err=True)
+        raise typer.Exit(2) from error
+    for run in runs:
+        if run.failed:
+            text = (
+                f"{run.folder}: {run.failed} of {len(run.records)} jobs failed; their rows say so in `exit`"
+            )
+            typer.echo(f"kubesprint: warning: {text}", err=True)
+    if as_json:
+        rows = [{"folder": str(run.folder), "jobs": len(run.records), **run.setting} for run in runs]
+        typer.echo(
+            json.dumps({"schema": 1, "dataset": str(dataset), "runs": rows}, ensure_ascii=False, indent=2)
+        )
+        return
+    for run in runs:
+        name, repeat = run.setting["setting"], run.setting["repeat"]
+        typer.echo(f"{run.setting['run']}: {len(run.records)} jobs, setting {name}, repeat {repeat}")
+    settings = len({run.setting["setting"] for run in runs})
+    typer.echo(
+        f"{dataset}: {len(runs)} runs of {settings} settings, {sum(len(r.records) for r in runs)} jobs"
+    )
