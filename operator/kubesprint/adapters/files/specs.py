@@ -140,7 +140,7 @@ def _command_trouble(command: str, workdir: str, path: str) -> str | None:
         return None
     entries = (os.path.join(workdir, entry) for entry in path.split(os.pathsep))  # noqa: PTH118  "" stays a folder
     if shutil.which(command, path=os.pathsep.join(entries)) is None:
-        return f'command "{command}" not found on PATH ({path}); write the full path'
+        return f'command "{command}" not found on PATH; write the full path'
     return None
 
 

@@ -38,6 +38,7 @@ _UNITS = {
     "h": Decimal(3600),
 }
 _NANO = Decimal("1e-9")
+_PICO = Decimal("1e-12")
 _LONGEST = Decimal(2**63 - 1) * _NANO  # what Go's time.Duration can hold: 292 years
 _MOST_CORES = Decimal(1_000_000)
 
@@ -63,7 +64,7 @@ def _as_text(value: object, what: str) -> str:
     if isinstance(value, str):
         if len(value) > MAX_LENGTH:
             raise ValueError(f"{quote(value)} is longer than {MAX_LENGTH} characters")
-        return value.strip()
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{quote(value)} is not {what}")
     if not math.isfinite(value):
@@ -88,7 +89,7 @@ def parse_cpu(value: object) -> Cores:
 
 def parse_cpu_or_multiple(value: object) -> Cores | Multiple:
     """Cores from a CPU quantity, or a multiple of the base from "2x"."""
-    if isinstance(value, str) and (match := _MULTIPLE.fullmatch(value.strip())):
+    if isinstance(value, str) and (match := _MULTIPLE.fullmatch(value)):
         return Multiple(float(match["number"]))
     try:
         return parse_cpu(value)
@@ -167,8 +168,8 @@ def format_duration(duration: Seconds) -> str:
 
 
 def format_number(number: float) -> str:
-    """The shortest text that reads back as the same number, without an exponent."""
-    return _plain(Decimal(repr(number)))
+    """The number, exact to 12 decimal places, without an exponent."""
+    return _plain(Decimal(repr(float(number))).quantize(_PICO, rounding=ROUND_HALF_EVEN))
 
 
 def _below_one_second(exact: Decimal) -> str:
