@@ -91,7 +91,8 @@ def job_lines(story: RunStory, job: JobStory) -> list[str]:
     """The story as lines of text, in the order in which it happened."""
     events = [*_milestones(job), *_decisions(job.notes), *_sprints(job)]
     lines = [f"{job.name} ({job.kind or 'kind unknown'}) in run {story.name}, {story.setting}", ""]
-    for at, _, texts in sorted(events, key=lambda event: event[:2]):
+    # an event and the row of its job give one instant with different precision
+    for at, _, texts in sorted(events, key=lambda event: (round(event[0], 3), event[1])):
         lines.append(f"{at:10.2f} s  {texts[0]}")
         lines += [f"{'':14}{text}" for text in texts[1:]]
     return [*lines, "", *_outcome(job)]

@@ -268,7 +268,7 @@ def scatter(title: str, x_label: str, y_label: str, series: Sequence[Series], *,
     for one in series:
         hints = one.hints or [one.name] * len(one.points)
         for (a, b), hint in zip(one.points, hints, strict=True):
-            parts.append(mark(x(a), y(b), one.style, hint))
+            parts.append(mark(x(a), y(b), one.style, hint, 4.5 if len(points) <= 300 else 3.0))
     description = f"{len(points)} jobs; on the diagonal {y_label} equals {x_label}."
     return svg(size, size, title, description, parts, "square")
 

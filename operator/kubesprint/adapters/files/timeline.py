@@ -39,7 +39,7 @@ def timeline(story: RunStory, until: float, title: str = "Jobs over time") -> st
     sprints = sum(len(job.sprints) for job in jobs)
     failed = sum(1 for job in jobs if job.failed)
     description = f"{len(jobs)} jobs in {len(rows)} rows, {sprints} sprints, {failed} failed jobs."
-    return svg(WIDTH, bottom + 50, title, description, parts, "wide gantt")
+    return svg(WIDTH, bottom + 50, title, description, parts, "wide slots" if by_slot(story) else "wide")
 
 
 def by_slot(story: RunStory) -> bool:
