@@ -93,6 +93,7 @@ def search_timeout(
     *,
     present: Present | None = None,
     statistic: Statistic = Statistic.MEAN,
+    also: Sequence[Seconds] = (),
     per_doubling: int = 1,
     rounds: int = 2,
 ) -> SearchResult:
@@ -105,6 +106,7 @@ def search_timeout(
         simulate: any implementation of the simulator's contract.
         present: where the simulations start; by default at 0 with a full bucket.
         statistic: of the response time.
+        also: time-outs to try whatever the grid says.
         per_doubling: points of the grid for each doubling of the time-out; the grid spans a quarter of the
             mean work to the longest wait, and has 0 and infinity beside it.
         rounds: how often the neighbourhood of the best point is halved.
@@ -115,7 +117,8 @@ def search_timeout(
         return SearchResult(timeout=FOREVER, value=nothing.value, curve=(nothing,))
     trial = _Trial(peopled, rules, servers, simulate, present or Present(), statistic)
     longest = trial.longest_wait()
-    curve = [trial.candidate(t) for t in _grid(trial.mean_work(), longest, per_doubling)]
+    grid = _grid(trial.mean_work(), longest, per_doubling)
+    curve = [trial.candidate(timeout) for timeout in sorted({*grid, *also})]
     for _ in range(rounds):
         known = [c.timeout for c in curve]
         between = _halves(known, known.index(best_of(curve).timeout), longest)

@@ -1,0 +1,98 @@
+"""Traces of a queue: a CSV file with the arrival and the work of each job, at base speed."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubesprint.core.errors import Refused
+from kubesprint.core.units import Seconds
+
+ARRIVAL = "arrival_seconds"
+WORK = "work_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceJob:
+    """One row."""
+
+    arrival: Seconds
+    work: Seconds  # at base speed
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The rows in the order of arrival, those that arrive together in the order of the file."""
+
+    jobs: tuple[TraceJob, ...]
+    sorted_here: bool  # the file had them in another order
+
+
+def read_trace(file: Path) -> Trace:
+    """Read a trace: a header with at least the two columns, one row a job; blank lines are skipped.
+
+    Raises:
+        Refused: `FILE:LINE: COLUMN: what is wrong; what is allowed`.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise Refused(f"{file}: cannot be read: {error.strerror}; give a CSV file") from error
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file}: is not UTF-8 text (byte {error.start}); give a CSV file") from error
+    jobs = list(_jobs(file, text))
+    if not jobs:
+        raise Refused(f"{file}: has no jobs; give at least one row below the header")
+    ordered = sorted(jobs, key=lambda job: job.arrival)
+    return Trace(tuple(ordered), sorted_here=ordered != jobs)
+
+
+def _jobs(file: Path, text: str) -> Iterator[TraceJob]:
+    header: list[str] | None = None
+    for line, row in _rows(file, text):
+        if header is None:
+            header = _header(file, line, row)
+            continue
+        if len(row) != len(header):
+            raise Refused(f"{file}:{line}: has {len(row)} fields; the header has {len(header)}")
+        values = dict(zip(header, row, strict=True))
+        yield TraceJob(
+            _seconds(file, line, ARRIVAL, values[ARRIVAL]), _seconds(file, line, WORK, values[WORK])
+        )
+    if header is None:
+        raise Refused(f"{file}: is empty; give a header with {ARRIVAL},{WORK} and one row a job")
+
+
+def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, with their line numbers."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            fields = [field.strip() for field in row]
+            if any(fields):
+                yield reader.line_num, fields
+    except csv.Error as error:
+        raise Refused(f"{file}:{reader.line_num}: is not CSV: {error}") from error
+
+
+def _header(file: Path, line: int, row: Sequence[str]) -> list[str]:
+    for column in (ARRIVAL, WORK):
+        if row.count(column) != 1:
+            found = ",".join(row)[:80]
+            problem = "is missing" if column not in row else "is there more than once"
+            raise Refused(
+                f"{file}:{line}: {column}: {problem} in the header {found!r}; write {ARRIVAL},{WORK}"
+            )
+    return list(row)
+
+
+def _seconds(file: Path, line: int, column: str, text: str) -> Seconds:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0 and "_" not in text):
+        raise Refused(f"{file}:{line}: {column}: {text[:40]!r} is not allowed; write seconds, 0 or more")
+    return Seconds(value)
