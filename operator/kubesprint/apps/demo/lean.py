@@ -4,6 +4,7 @@ Importing one scikit-learn estimator runs the `__init__` of every package on its
 `scipy.stats`, which no estimator of the demo calls: 1.2 CPU seconds for a fit that takes half of
 one. Here such an `__init__` waits for the first use of one of its names. The estimator, the data
 and the fit are the same: the score is, bit by bit, that of a plain import (tested).
+Not for threads: a package must not be used for the first time by two of them at once.
 """
 
 import importlib
