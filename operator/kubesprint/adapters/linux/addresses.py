@@ -27,7 +27,6 @@ _DEFAULTS = {
     cgroup_v1.BURST: "0",
     cgroup_v2.QUOTA: f"max {cgroup_v2.PERIOD}",
     cgroup_v2.BURST: "0",
-    "cpuset.cpus": "",
 }
 _NO_LIMIT = {
     "scaling_max_freq": ("cpuinfo_max_freq", "2147483647"),
@@ -117,19 +116,33 @@ class AddressBook:
             if target.kind == "leaf":
                 cgroup.move_all(self._fs, target.origin, target.path)
             else:
-                cgroup_v1.prepare(self._fs, target.path)
+                self._fill(target.path)
         elif value.startswith(cgroup.ABSENT):
             cgroup.remove(self._fs, target.path, value.removeprefix(cgroup.ABSENT))
         else:
             raise Refused(f"a control group is '{cgroup.PRESENT}' or '{cgroup.ABSENT}...', not '{value}'")
 
+    def _fill(self, group: str) -> None:
+        """Give a new group its parent's CPUs and, on v1, memory nodes.
+
+        A v1 cpuset takes no process without both; on v2, no process may be inside when CPUs are cleared.
+        """
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            inherited = self._inherited(group, name)
+            if inherited and self._fs.optional(f"{group}/{name}") == "":
+                self._fs.write(f"{group}/{name}", inherited)
+
+    def _inherited(self, group: str, name: str) -> str:
+        """What a parent has to give of a cpuset: its own list (v1), or its effective CPUs (v2)."""
+        parent = group.rpartition("/")[0]
+        if self._fs.kernel.exists(f"{parent}/cpuset.effective_cpus"):  # v1
+            return self._fs.optional(f"{parent}/{name}") or ""
+        return self._fs.optional(f"{parent}/cpuset.cpus.effective") or "" if name == "cpuset.cpus" else ""
+
     def _new(self, path: str) -> str:
         """What a file holds in a group that was just made."""
         group, _, name = path.rpartition("/")
-        parent = group.rpartition("/")[0]
-        if name == "cpuset.cpus" and self._fs.kernel.exists(f"{parent}/cpuset.effective_cpus"):  # v1
-            return self._fs.read(f"{parent}/{name}")
-        return _DEFAULTS[name]
+        return self._inherited(group, name) if name == "cpuset.cpus" else _DEFAULTS[name]
 
     def _read_own(self, path: str) -> str:
         text = self._fs.optional(path)

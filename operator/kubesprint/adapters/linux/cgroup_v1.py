@@ -45,15 +45,6 @@ def ancestor_limit(fs: PseudoFs, group: str) -> float | None:
     return min(limits, default=None)
 
 
-def prepare(fs: PseudoFs, group: str) -> None:
-    """Give a new cpuset group its parent's CPUs and memory nodes: without both it takes no process."""
-    parent = group.rpartition("/")[0]
-    for name in ("cpuset.cpus", "cpuset.mems"):
-        inherited = fs.optional(f"{parent}/{name}")
-        if inherited and not fs.optional(f"{group}/{name}"):
-            fs.write(f"{group}/{name}", inherited)
-
-
 def accounting(fs: PseudoFs, view: CgroupView, parent: str) -> Sequence[Place]:
     """The hierarchy that counts CPU time, where it is mounted apart from `parent` and writable."""
     hierarchy = view.controllers.get("cpuacct")

@@ -128,7 +128,9 @@ class _Unified(_Hierarchy):
         self.add(group, "cgroup.controllers", f"{here}\n")
         self.add(group, "cgroup.subtree_control", "\n", lambda text: self.hand_down(group, text))
         self.add(group, "cpu.stat", "usage_usec 0\nuser_usec 0\nsystem_usec 0\n")
-        if not top:
+        if top:
+            self.add(group, "cpuset.cpus.effective", f"0-{max(self.fs.cpus)}\n")
+        else:
             self.add(group, "cgroup.type", "domain\n")
             self.offer(group, here.split())
 
@@ -170,6 +172,8 @@ class _Unified(_Hierarchy):
                 raise fail(errno.EINVAL, group)
         elif not re.fullmatch(r"[\d,-]*", text):
             raise fail(errno.EINVAL, group)
+        elif not text and self.inside(group):
+            raise fail(errno.ENOSPC, group)
         self.file(group, name).text = f"{text}\n"
 
     def limit(self, group: str, text: str) -> str:
