@@ -1,7 +1,7 @@
 """What the demo runs: which jobs arrive when, and the documents that say so. Pure arithmetic.
 
 The numbers were chosen by simulation over 200 seeds so that the policy matters within three minutes
-of wall time: a budget that covers about a tenth of the work, little refill, and a load at which jobs
+of wall time: a budget for about a third of the work, little refill, and a load at which jobs
 queue now and then. A single run of some 27 jobs still depends on its seed more than on any of these.
 """
 

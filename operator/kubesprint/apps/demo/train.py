@@ -215,9 +215,7 @@ def _threads(asked: int | None) -> int:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         if asked is not None or name not in os.environ:
             os.environ[name] = str(threads)
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # spinning threads eat quota
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads eat quota
     return threads
 
 
