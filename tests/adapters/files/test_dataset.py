@@ -184,11 +184,22 @@ def test_a_run_without_one_constant_setting_is_refused(
         read_run(folder)
 
 
-def test_a_run_that_has_not_ended_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "message"), [(None, "the run is not over"), ("interrupted", "is interrupted")]
+)
+def test_a_run_that_did_not_finish_is_refused(tmp_path: Path, status: str | None, message: str) -> None:
     run = RunFolder(tmp_path / "run").queue(4)
     run.events = [event for event in run.events if event[1] != "ended"]
-    with pytest.raises(Refused, match="has not ended"):
+    if status:
+        run.add(99.0, "ended", status=status)
+    with pytest.raises(Refused, match=message):
         read_run(run.write())
+
+
+@pytest.mark.parametrize("timeout", [0.0, math.inf])
+def test_never_and_always_need_no_clock(tmp_path: Path, timeout: float) -> None:
+    folder = a_run(tmp_path / "run", lambda event: event.update(clock=None), timeout=timeout)
+    assert read_run(folder).setting["clock"] == "arrival"
 
 
 def test_a_folder_that_mixes_runs_is_refused(tmp_path: Path) -> None:

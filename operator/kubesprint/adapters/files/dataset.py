@@ -97,7 +97,10 @@ def _objection(story: RunStory, records: Sequence[JobRecord]) -> str:
         (not story.run, "events.jsonl does not say what ran (no run event)"),
         (not records, "no job has finished"),
         (len(owners) > 1, f"jobs.csv mixes {len(owners)} runs or settings; one folder holds one run"),
-        (not story.status, "the run has not ended; finish it with --resume first"),
+        (
+            story.status != "finished",
+            f"the run is {story.status or 'not over'}; only a finished run is a setting",
+        ),
         (bool(unfinished), f"{len(unfinished)} jobs never ended ({', '.join(unfinished[:3])})"),
         (bool(story.resumed), "the run was interrupted and resumed, so its response times hold the gap"),
         (mode != "Enforce", f"mode {mode}: its jobs had no base allocation; only Enforce runs are settings"),
@@ -167,10 +170,10 @@ def _mechanism(run: Mapping[str, Any], base: Allocation, sprint: Allocation) -> 
 def _timeout(story: RunStory) -> float:
     """The one time-out of the run; infinity: never."""
     strategy = str(story.run.get("strategy", ""))
-    if strategy in ("never", "always"):
-        return math.inf if strategy == "never" else 0.0
     chosen = [number(event.get("after_seconds")) for event in story.triggers]
     known = {after for after in chosen if after is not None}
+    if not known and strategy in ("never", "always"):
+        known = {math.inf if strategy == "never" else 0.0}
     if not known:
         raise ValueError(f"strategy {strategy!r} wrote no trigger, so its time-out is unknown")
     if len(known) > 1:
@@ -184,9 +187,9 @@ def _clock(story: RunStory, timeout: float) -> str:
     clock = {word.lower() for word in said}
     if clock in ({"arrival"}, {"start"}):
         return clock.pop()
-    if clock or math.isfinite(timeout):
+    if clock or 0 < timeout < math.inf:
         raise ValueError(f"the clock of the time-out is {', '.join(sorted(said)) or 'not recorded'}")
-    return "arrival"  # never is never on either clock
+    return "arrival"  # never and always are the same on both clocks
 
 
 def _budget(run: Mapping[str, Any], rate: float, timeout: float) -> dict[str, Any]:
