@@ -40,17 +40,22 @@ def load_policy(file: Path) -> Loaded[Policy]:
     return _one(file, partial(parse_policy, default_name=file.stem), "SprintPolicy")
 
 
-def load_queue(file: Path, environ: Mapping[str, str] | None = None) -> Loaded[QueueSpec]:
+def load_queue(
+    file: Path, environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Loaded[QueueSpec]:
     """The one JobQueue of a file: working folders absolute, every command found.
 
     Args:
-        file: relative working folders count from its folder.
+        file: the document.
+        folder: relative working folders count from it; None: from the file's.
         environ: the environment that jobs inherit; None: that of this process.
 
     Raises:
         Refused: as for `load_policy`.
     """
-    place = partial(place_job, folder=file.parent, environ=os.environ if environ is None else environ)
+    place = partial(
+        place_job, folder=folder or file.parent, environ=os.environ if environ is None else environ
+    )
     return _one(file, partial(parse_queue, place=place), "JobQueue")
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubesprint.adapters.linux.jobs import JobProcess
@@ -24,6 +24,7 @@ class Place:
     enter: Callable[[], None] | None = None  # in the child, before exec
     cpu_seconds: Callable[[], float | None] | None = None  # of everything that ever ran in the slot
     tenant: Callable[[int], None] | None = None  # told the pid of the job that moved in
+    environment: Mapping[str, str] = field(default_factory=dict)  # marks that survivors are found by
 
 
 class LocalJobs:
@@ -37,7 +38,7 @@ class LocalJobs:
         places: Mapping[str, Place],
         plain: Place,
         logs: Path,
-        env: Callable[[JobSpec], Mapping[str, str]],
+        env: Callable[[JobSpec, Place], Mapping[str, str]],
         tree_cpu: Callable[[int], float | None],
     ) -> None:
         """Take over a roster.
@@ -48,7 +49,7 @@ class LocalJobs:
             places: by slot, for jobs that the policy selects.
             plain: for jobs that it does not.
             logs: folder of the jobs' output.
-            env: the whole environment of a job.
+            env: the whole environment of a job in a place.
             tree_cpu: CPU seconds of a process and its children, where a slot has no meter.
         """
         self.roster = roster
@@ -115,7 +116,7 @@ class LocalJobs:
         try:
             process = JobProcess.start(
                 spec.command,
-                env=self._env(spec),
+                env=self._env(spec, place),
                 workdir=spec.workdir,
                 log=self._logs / f"{name}.log",
                 enter=place.enter,
@@ -144,6 +145,7 @@ class LocalJobs:
         return None if process is None else self._tree_cpu(process.pid)
 
 
-def job_environment(spec: JobSpec, threads: Mapping[str, str], run: str) -> Mapping[str, str]:
-    """Ours beneath the job's own: thread counts and waiting, and the mark by which survivors are found."""
-    return {**threads, **os.environ, **spec.env, "KUBESPRINT_RUN": run, "KUBESPRINT_JOB": spec.name}
+def job_environment(spec: JobSpec, threads: Mapping[str, str], run: str, place: Place) -> Mapping[str, str]:
+    """Ours beneath the user's: thread counts and waiting; ours above it: the marks that find survivors."""
+    marks = {"KUBESPRINT_RUN": run, "KUBESPRINT_JOB": spec.name, **place.environment}
+    return {**threads, **os.environ, **spec.env, **marks}

@@ -35,7 +35,7 @@ class RunLog:
         self._table = table
         self._run = run
         self._setting = setting
-        self._origin = origin
+        self.origin = origin
         self._said: dict[str, Decision] = {}
         self._sprints: dict[str, _Sprints] = {}
         self._predicted: dict[str, Seconds] = {}
@@ -46,7 +46,7 @@ class RunLog:
 
     def write(self, at: Seconds, kind: str, /, **fields: object) -> None:
         """One event; `at` is on the engine's clock."""
-        self._events.append(at - self._origin, kind, **fields)
+        self._events.append(at - self.origin, kind, **fields)
 
     def warn(self, at: Seconds, text: str) -> None:
         """One warning, kept for the summary as well."""
@@ -58,7 +58,7 @@ class RunLog:
         self._trigger(turn)
         for span in turn.started:
             self._sprints.setdefault(span.job, _Sprints()).first = (
-                self._sprints.get(span.job, _Sprints()).first or span.start - self._origin
+                self._sprints.get(span.job, _Sprints()).first or span.start - self.origin
             )
             self.write(span.start, "sprint_started", job=span.job, grant=span.grant, slot=span.knob)
         for span in turn.ended:
@@ -88,9 +88,9 @@ class RunLog:
             run=self._run,
             setting=self._setting,
             kind=view.kind,
-            arrival=Seconds(view.arrival - self._origin),
-            start=None if view.start is None else Seconds(view.start - self._origin),
-            end=None if never_ran else Seconds(ending.at - self._origin),
+            arrival=Seconds(view.arrival - self.origin),
+            start=None if view.start is None else Seconds(view.start - self.origin),
+            end=None if never_ran else Seconds(ending.at - self.origin),
             cpu=ending.cpu,
             sprint=Seconds(sprints.wall),
             sprint_start=None if sprints.first is None else Seconds(sprints.first),

@@ -1,4 +1,4 @@
-"""How the parts of an engine are chosen from what the user asked for; shared by every program that runs one."""
+"""How the parts of an engine are chosen from what the user asked for."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from kubesprint.core.allocation import Allocation
 from kubesprint.core.deadline import LeastSprint
 from kubesprint.core.errors import Refused
 from kubesprint.core.events import simulate_servers
-from kubesprint.core.forecast import Basis, Forecaster, KindModel
+from kubesprint.core.forecast import Basis, Forecaster, KindModel, prior
 from kubesprint.core.modeldriven import ModelDriven, SearchSettings
 from kubesprint.core.policy import FixedTimeout, Strategy
 from kubesprint.core.simulation import SimJob
@@ -22,7 +22,7 @@ NEAR = 1.05  # allocations closer than this are the same point of a profile
 def strategy_for(
     policy: Policy,
     name: str | None,
-    forecaster: Forecaster,
+    forecaster: Forecaster | None,
     seed: int,
     parse_duration: Callable[[str], Seconds],
     announced: Sequence[SimJob] | None = None,
@@ -32,7 +32,7 @@ def strategy_for(
     Args:
         policy: its trigger and objective decide when `name` is None.
         name: one of `STRATEGIES`.
-        forecaster: the model-driven strategy asks it for kinds.
+        forecaster: the model-driven strategy asks it for kinds; None to learn the name only.
         seed: of the dice that sample future arrivals.
         parse_duration: reads the duration of `timeout:DURATION`.
         announced: the true future, for the labelled clairvoyant bound only.
@@ -59,7 +59,7 @@ def strategy_for(
         else SearchSettings(clock=clock, statistic=policy.statistic)
     )
     return name, ModelDriven(
-        simulate_servers, forecaster.model, lambda: random.Random(seed).random, settings, announced
+        simulate_servers, _models_of(forecaster), lambda: random.Random(seed).random, settings, announced
     )
 
 
@@ -74,7 +74,7 @@ def _strategy_name(policy: Policy) -> str:
 def kind_models(
     profiles: Sequence[ProfileSpec], base: Allocation, sprint: Allocation
 ) -> Mapping[str, KindModel]:
-    """The measured profiles as models of their kinds; one without a point at base and at sprint is left out."""
+    """The measured profiles as models of their kinds; without a point at base and at sprint, none."""
     models = {}
     for profile in profiles:
         at_base, at_sprint = _point(profile, base), _point(profile, sprint)
@@ -98,3 +98,9 @@ def _point(profile: ProfileSpec, allocation: Allocation) -> ProfilePoint | None:
     """The measured point at this many cores."""
     near = [p for p in profile.points if max(p.cores / allocation.cores, allocation.cores / p.cores) <= NEAR]
     return min(near, key=lambda p: abs(p.cores - allocation.cores), default=None)
+
+
+def _models_of(forecaster: Forecaster | None) -> Callable[[str], KindModel]:
+    if forecaster is not None:
+        return forecaster.model
+    return lambda kind: prior(kind, 1.0)

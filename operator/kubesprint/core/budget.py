@@ -75,6 +75,12 @@ class Bucket:
         """What a meter on the bucket would show: the free level and what grants have yet to use."""
         return CoreSeconds(self.level + self.reserved_total)
 
+    def at_instant(self, now: Seconds) -> "Bucket":
+        """The same level on another clock that shows `now`; only without reservations."""
+        if self.reserved:
+            raise ValueError("reservations cannot be moved to another clock")
+        return replace(self, at=now)
+
     def advance(self, now: Seconds) -> "Bucket":
         """The bucket at `now`, refilled by its rule. Going back in time is refused."""
         if now < self.at:

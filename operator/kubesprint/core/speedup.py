@@ -133,7 +133,9 @@ def _fit_cores(one: Sequence[Measured], more: Sequence[Measured]) -> _Cores:
     rows += [(1.0, 1.0 / p.allocation.cores, p.wall, p.runs) for p in more]
     serial_time, parallel_time, covariance = _least_squares(rows)
     serial = serial_time / work
-    if not 0.0 <= serial < 1.0 or parallel_time < work - serial_time:
+    if serial < 0.0:
+        return _fit_inflation(more, work)
+    if serial >= 1.0 or parallel_time < work - serial_time:
         return _fit_serial(more, work)
     inflation = parallel_time / (work - serial_time)
     errors: dict[str, float] = {}
@@ -147,6 +149,13 @@ def _fit_cores(one: Sequence[Measured], more: Sequence[Measured]) -> _Cores:
     return _Cores(serial, inflation, work, frozenset({"serial_share", "work_inflation"}), errors)
 
 
+def _fit_inflation(more: Sequence[Measured], work: float) -> _Cores:
+    """Inflation alone, of a job without a serial part."""
+    shown = sum(p.runs * (p.cpu + p.wall / p.allocation.cores) for p in more)
+    inflated = shown / sum(p.runs * (1.0 + p.allocation.cores**-2.0) for p in more)
+    return _Cores(0.0, max(1.0, inflated / work), work, frozenset({"serial_share", "work_inflation"}), {})
+
+
 def _fit_serial(more: Sequence[Measured], work: float | None) -> _Cores:
     """Serial share alone, without inflation, from wall times above one core."""
     weights = [p.runs for p in more]
@@ -156,7 +165,8 @@ def _fit_serial(more: Sequence[Measured], work: float | None) -> _Cores:
     excess = [p.wall / total - 1.0 / p.allocation.cores for p in more]
     serial, error = _through_origin(gains, excess, weights)
     errors = {} if error is None else {"serial_share": error}
-    return _Cores(min(1.0, max(0.0, serial)), 1.0, total, frozenset({"serial_share"}), errors)
+    fitted = {"serial_share"} if work is None else {"serial_share", "work_inflation"}
+    return _Cores(min(1.0, max(0.0, serial)), 1.0, total, frozenset(fitted), errors)
 
 
 def _fit_clock(

@@ -59,6 +59,7 @@ class Engine:
     ) -> None:
         self.settings = settings
         self.stopping = False
+        self.keeper_gone = False
         self._clock = clock
         self._workloads = workloads
         self._nodes = nodes
@@ -118,6 +119,11 @@ class Engine:
             )
         )
 
+    def lose_keeper(self) -> None:
+        """Nobody holds the knobs any more: no grant is alive, and none may be made."""
+        self.keeper_gone = True
+        self._ledger.abandon(self._clock.now())
+
     def release(self, job: str, reason: Reason = Reason.FINISHED) -> None:
         """Let go of a job's sprint at once, without thinking: its slot is wanted."""
         now = self._clock.now()
@@ -171,6 +177,8 @@ class Engine:
         """Why nothing may sprint at all, if so: invariants 5 and 7 begin here."""
         if self.stopping:
             return Reason.STOPPING
+        if self.keeper_gone:
+            return Reason.NO_KEEPER
         if self.settings.mode is Mode.OBSERVE:
             return Reason.MODE_OBSERVE
         if self.settings.paused:
@@ -179,7 +187,7 @@ class Engine:
 
     def _publish(self, view: View, decisions: Sequence[Decision], now: Seconds) -> Directive | None:
         """Let go of what is over, pay for what goes on, and tell the keeper if anything is new to it."""
-        if self.settings.mode is not Mode.ENFORCE:
+        if self.settings.mode is not Mode.ENFORCE or self.keeper_gone:
             return None
         for decision in decisions:
             if decision.verb is Verb.RELEASE:

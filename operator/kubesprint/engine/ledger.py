@@ -71,6 +71,13 @@ class Ledger:
         else:
             self._holdings[grant] = replace(holding, released=now, reason=Reason.BUDGET_EXHAUSTED)
 
+    def abandon(self, now: Seconds) -> None:
+        """Nobody will ever report on these grants: they stay charged for their whole lease."""
+        self.bucket = self.bucket.advance(now)
+        for grant in list(self.bucket.reserved):
+            self.bucket = self.bucket.settle(grant, max(now, self.bucket.reserved[grant].until))
+        self._holdings.clear()
+
     def busy_knobs(self) -> set[str]:
         """Knobs that are, or may be, above base."""
         return {h.knob for h in self._holdings.values()}

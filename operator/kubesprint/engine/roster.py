@@ -23,7 +23,9 @@ class Ending:
 class Roster:
     """The queue of one run. Instants are on the engine's clock."""
 
-    def __init__(self, jobs: Sequence[JobSpec], policy: Policy, slots: Sequence[str], origin: Seconds) -> None:
+    def __init__(
+        self, jobs: Sequence[JobSpec], policy: Policy, slots: Sequence[str], origin: Seconds
+    ) -> None:
         """Take in a queue.
 
         Args:

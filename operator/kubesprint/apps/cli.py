@@ -1,0 +1,39 @@
+"""The command line: one command a room."""
+
+import typer
+
+from kubesprint import __version__
+
+app = typer.Typer(
+    name="kubesprint",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Computational sprinting for training jobs: which job, when, how hard, for how long.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kubesprint {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True)) -> None:
+    """Computational sprinting for machine-learning training jobs."""
+
+
+def build() -> typer.Typer:
+    """The application with all its commands; imports happen here, not at import of this module."""
+    from kubesprint.apps.explain import explain
+    from kubesprint.apps.export import export
+    from kubesprint.apps.restore import restore
+    from kubesprint.apps.run import run
+    from kubesprint.apps.simulate import simulate
+
+    for command in (run, simulate, export, explain, restore):
+        app.command()(command)
+    return app

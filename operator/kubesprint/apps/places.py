@@ -1,0 +1,60 @@
+"""How jobs get into the slots that the keeper made, and how their CPU time is read there."""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from kubesprint.adapters.linux.hardware import SlotHardware, enter
+from kubesprint.adapters.linux.processes import parse_stat
+from kubesprint.apps.keeper_link import KeeperLink
+from kubesprint.apps.local_jobs import Place
+from kubesprint.core.allocation import Allocation
+
+
+def places_of(hardware: SlotHardware | None, link: KeeperLink | None) -> Mapping[str, Place]:
+    """One place a slot; none where jobs start plainly."""
+    if hardware is None or link is None:
+        return {}
+    return {knob: _place(hardware, link, knob) for knob in hardware.knobs()}
+
+
+def _place(hardware: SlotHardware, link: KeeperLink, knob: str) -> Place:
+    entry = hardware.entry(knob)
+    group = hardware.account(knob)
+    return Place(
+        enter=partial(enter, entry),
+        cpu_seconds=None if group is None else partial(_group_cpu_seconds, Path(group)),
+        tenant=partial(_move_in, link, knob) if hardware.plan.mechanism == "affinity" else None,
+        environment=dict(entry.environment),
+    )
+
+
+def _group_cpu_seconds(group: Path) -> float | None:
+    """CPU seconds of everything that ever ran in a group: v1 `cpuacct.usage`, v2 `cpu.stat`."""
+    try:
+        return int((group / "cpuacct.usage").read_text()) / 1e9
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return None
+    try:
+        lines = (group / "cpu.stat").read_text().split()
+    except OSError:
+        return None
+    return int(lines[lines.index("usage_usec") + 1]) / 1e6
+
+
+def _move_in(link: KeeperLink, knob: str, pid: int) -> None:
+    try:
+        stat = parse_stat(Path(f"/proc/{pid}/stat").read_text())
+    except OSError:
+        return  # it has ended already
+    link.tenant(knob, pid, stat.start)
+
+
+def thread_counts(sprint: Allocation) -> Mapping[str, str]:
+    """Thread pools as wide as the sprint, and waiting without spinning when they are narrower."""
+    count = str(max(1, math.ceil(sprint.cores)))
+    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {**dict.fromkeys(pools, count), "OMP_WAIT_POLICY": "PASSIVE"}
