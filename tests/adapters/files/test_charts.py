@@ -113,6 +113,13 @@ def test_a_chart_has_a_title_and_a_description() -> None:
     assert "1 points" in (picture.findtext(f"{SVG}desc") or "")
 
 
+def test_no_value_breaks_out_of_its_element() -> None:
+    hostile = '"><script>&'
+    element = drawn(charts.element("text", {"class": hostile, "x": 1.26}, hint=hostile, text=hostile))
+    assert element.attrib == {"class": hostile, "x": "1.3"}
+    assert "".join(element.itertext()) == hostile * 2
+
+
 def test_a_cloud_has_equal_axes_and_a_mark_and_a_hint_a_point() -> None:
     series = [
         Series(name=f"kind {index}", points=[(1.0 + index, 2.0)], style=index, hints=[f"job <{index}>"])

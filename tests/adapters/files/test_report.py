@@ -259,6 +259,15 @@ def test_a_comparison_of_different_queues_warns(tmp_path: Path) -> None:
     )
 
 
+def test_a_comparison_tells_facts_once_and_differences_apart(tmp_path: Path) -> None:
+    one = RunFolder(tmp_path / "a", setting="a").queue(3)
+    other = RunFolder(tmp_path / "b", setting="b").queue(3)
+    other.events[0][2]["mechanism"] = "affinity"
+    facts = Page(render_comparison([one.write(), other.write()])).words["dd"]
+    assert facts.count("finished") == 1
+    assert "quota: 0.4 cores to 1 cores; affinity: 0.4 cores to 1 cores" in facts
+
+
 def test_two_runs_of_one_setting_are_told_apart(tmp_path: Path) -> None:
     one = RunFolder(tmp_path / "a", run="first", setting="never").queue(4).write()
     other = RunFolder(tmp_path / "b", run="second", setting="never").queue(4).write()

@@ -101,8 +101,10 @@ def test_a_torn_tail_is_left_out_by_readers_and_cut_by_resume(tmp_path: Path) ->
     with EventLog(path) as log:
         log.append(0.0, "run", run="r")
     whole = path.read_bytes()
-    path.write_bytes(whole + b'{"at":1.0,"type":"arri')
+    path.write_bytes(whole + b'{"at":1.0,"type":"warning","text":"a long line, torn within a character: \xc3')
     assert [event["type"] for event in read_events(path)] == ["run"]
+    EventLog(path, resume=True).close()
+    assert path.read_bytes() == whole
     with EventLog(path, resume=True) as log:
         log.append(2.0, "ended", status="finished")
     assert [event["type"] for event in read_events(path)] == ["run", "ended"]
@@ -171,6 +173,8 @@ def test_a_disk_that_takes_half_a_line_leaves_none_of_it(
         patch.setattr(os, "pwrite", lambda fd, data, at: real(fd, data[:7], at))
         with pytest.raises(Unavailable, match="no space"):
             log.append(1.0, "warning", text="lost")
+    assert path.read_bytes().count(b"\n") == 1
+    assert path.read_bytes().endswith(b"\n")
     log.append(2.0, "ended", status="finished")
     log.close()
     assert [event["type"] for event in read_events(path)] == ["run", "ended"]

@@ -93,7 +93,7 @@ def render_comparison(folders: Sequence[Path], title: str = "The same queue, sid
         .get_template("comparison.html")
         .render(
             title=title,
-            facts=_facts(runs[0])[1:] if runs else [],
+            facts=_shared_facts(runs),
             same=len({frozenset((job.name, job.kind) for job in run.story.jobs.values()) for run in runs})
             <= 1,
             rows=_comparison(names, runs),
@@ -174,6 +174,17 @@ def _facts(run: _Run) -> list[tuple[str, str]]:
         ),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _shared_facts(runs: Sequence[_Run]) -> list[tuple[str, str]]:
+    """The facts of several runs; where they differ, each value once, in the order of the runs."""
+    values: dict[str, list[str]] = {}
+    for run in runs:
+        for name, value in _facts(run):
+            known = values.setdefault(name, [])
+            if value not in known:
+                known.append(value)
+    return [(name, "; ".join(several)) for name, several in values.items()]
 
 
 def _restored(restored: bool | None) -> str:
