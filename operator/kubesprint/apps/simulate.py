@@ -69,24 +69,35 @@ def simulate(
 ) -> None:
     """Simulate a queue of jobs under a sprint policy.
 
-    Example: kubesprint simulate --trace jobs.csv --servers 2 --timeout 1m30s --capacity 60 --refill 0.1
-    --sprint-rate 2.5 --clock arrival --json
+    Example:
 
-    Which time-out is best: kubesprint simulate --trace jobs.csv --capacity 60 --refill 0.1
+    kubesprint simulate --trace jobs.csv --servers 2 --timeout 1m30s
+    --capacity 60 --refill 0.1 --sprint-rate 2.5 --clock arrival --json
+
+    Which time-out is best, with a picture of the whole curve:
+
+    kubesprint simulate --trace jobs.csv --capacity 60 --refill 0.1
     --sprint-rate 2.5 --search --plot curve.html
 
     Times are seconds, or carry units (90s, 1m30s, 200ms).
 
-    Jobs are served first come, first served, by K servers that share one bucket of sprint seconds, full at
-    the start. The threshold is min(hysteresis, capacity). A sprint starts at the first instant at or after
-    the job's trigger (the time-out after its arrival or start) at which the bucket holds the threshold. It
-    runs until the job ends or the bucket is empty, and may start again likewise, unless --no-restart.
+    Jobs are served first come, first served, by K servers that share
+    one bucket of sprint seconds, full at the start. The threshold is
+    the smaller of hysteresis and capacity. A sprint starts at the first
+    instant at or after the job's trigger (the time-out after its
+    arrival or start) at which the bucket holds the threshold. It runs
+    until the job ends or the bucket is empty, and may start again
+    likewise, unless --no-restart.
 
-    n sprinting jobs drain n per second. Under the rule "paused" nothing refills while any job sprints;
-    under "continuous" they drain n - refill. When the bucket is empty all sprints end; at the threshold all
-    waiting jobs start, the oldest first. A job that triggers while others sprint joins if the bucket holds
-    the threshold. A toggle takes its time at each start of a sprint: the job drains the bucket like any
-    sprinting job and makes no progress. A capacity of 0 never sprints.
+    n sprinting jobs drain n per second. Under the rule "paused" nothing
+    refills while any job sprints; under "continuous" they drain
+    n - refill. When the bucket is empty all sprints end; at the
+    threshold all waiting jobs start, the oldest first. A job that
+    triggers while others sprint joins if the bucket holds the threshold.
+
+    A toggle takes its time at each start of a sprint: the job drains
+    the bucket like any sprinting job and makes no progress. A capacity
+    of 0 never sprints.
 
     Exit code: 0, or 2 if an option or a line of the trace is refused.
     """
