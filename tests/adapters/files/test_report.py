@@ -216,6 +216,27 @@ def test_a_run_without_any_job_has_a_report(tmp_path: Path) -> None:
     assert "None was written" in render_report(tmp_path)
 
 
+def test_a_run_that_only_observes_does_not_speak_of_a_base(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", count=3)
+    run.events[0][2].update(mode="Observe", mechanism=None)
+    page = Page(render_report(run.write()))
+    assert "none: mode Observe changes nothing" in page.words["dd"]
+    assert "running at base" not in page.words["li"]
+    assert "running" in page.words["li"]
+
+
+def test_events_may_be_written_out_of_order(tmp_path: Path) -> None:
+    with EventLog(tmp_path / EVENTS) as log:
+        log.append(0.0, "run", **a_run_event())
+        log.append(2.0, "budget", level_core_seconds=3.0)
+        log.append(2.0, "decision", job="a", verb="Hold", reason="Never", sentence="Held.", inputs={})
+        log.append(1.0, "budget", level_core_seconds=5.0)
+        log.append(1.0, "arrived", job="a", kind="k")
+    story = read_story(tmp_path)
+    assert [at for at, *_ in story.budget] == [1.0, 2.0]
+    assert (story.jobs["a"].arrival, story.jobs["a"].kind, len(story.jobs["a"].notes)) == (1.0, "k", 1)
+
+
 def test_a_large_run_stays_quick_small_and_says_what_it_left_out(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run", count=2000, slots=4)
     folder = run.write()

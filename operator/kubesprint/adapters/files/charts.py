@@ -249,7 +249,7 @@ def _marked(point: tuple[float, float], x: Scale, y: Scale, x_label: str, y_labe
     return [
         line(at, y.start, at, y.end, "pointer"),
         element("circle", {"cx": at, "cy": y(b), "r": 6.0, "class": "mark chosen"}, hint),
-        label(at + shift, y.end + 4, text, "note strong", side),
+        label(at + shift, y.end + 12, text, "note strong", side),
     ]
 
 

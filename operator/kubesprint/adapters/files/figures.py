@@ -17,11 +17,12 @@ def legend(*stories: RunStory) -> list[tuple[str, str]]:
     """The keys of the timeline that it really uses."""
     jobs = [job for story in stories for job in story.jobs.values()]
     rows = not all(by_slot(story) for story in stories)
+    acts = any(story.run.get("mode", "Enforce") == "Enforce" for story in stories)
     bar = _sample('<rect x="0" y="{}" width="16" height="{}" class="{}"/>')
     sign = _sample('<path d="{}" class="{}"/>')
     keys = [
         ("waiting", bar.format(5.5, 3, "wait"), rows),
-        ("running at base", bar.format(1, 12, "base"), True),
+        ("running at base" if acts else "running", bar.format(1, 12, "base"), True),
         ("sprinting", bar.format(1, 12, "sprint"), any(job.sprints for job in jobs)),
         (
             "deadline",

@@ -192,7 +192,9 @@ def _restored(restored: bool | None) -> str:
 
 
 def _mechanism(event: Mapping[str, Any]) -> str:
-    mechanism = event.get("mechanism")
+    mechanism, mode = event.get("mechanism"), event.get("mode", "Enforce")
+    if mode != "Enforce":
+        return f"none: mode {mode} changes nothing"
     name = mechanism.get("name") if isinstance(mechanism, dict) else mechanism
     ends = [_allocation(event.get(end)) for end in ("base", "sprint")]
     return f"{name or ''}{': ' if name and all(ends) else ''}{' to '.join(end for end in ends if end)}"

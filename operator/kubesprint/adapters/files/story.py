@@ -103,6 +103,7 @@ def tell(events: Iterable[Mapping[str, Any]], records: Sequence[JobRecord] = ())
     for record in records:
         _complete(story, record)
     _close_sprints(story, story.last)
+    story.budget.sort()  # a file is in the order of writing, and a turn writes some things late
     story.jobs = dict(sorted(story.jobs.items(), key=lambda item: _arrival(item[1])))
     return story
 
