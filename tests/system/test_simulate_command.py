@@ -93,7 +93,7 @@ def test_times_with_units_are_plain_seconds(run: Run, spelt: str, plain: str) ->
 )
 def test_every_option_matters(run: Run, changed: tuple[str, ...]) -> None:
     given = ("--timeout", "1", *BASE, "--json")
-    many = "arrival_seconds,work_seconds\n" + "".join(f"{i},{(i * 7) % 5 / 3 + 0.2}\n" for i in range(20))
+    many = "arrival_seconds,work_seconds\n" + "".join(f"{i},{(i * 7) % 5 / 3 + 0.8}\n" for i in range(20))
     assert answer(run(*given, text=many)) != answer(run(*given, *changed))
 
 

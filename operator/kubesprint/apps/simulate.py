@@ -71,13 +71,15 @@ def simulate(
 
     Example:
 
-    kubesprint simulate --trace jobs.csv --servers 2 --timeout 1m30s
-    --capacity 60 --refill 0.1 --sprint-rate 2.5 --clock arrival --json
+    \b
+    kubesprint simulate --trace jobs.csv --servers 2 --timeout 1m30s \\
+        --capacity 60 --refill 0.1 --sprint-rate 2.5 --clock arrival --json
 
     Which time-out is best, with a picture of the whole curve:
 
-    kubesprint simulate --trace jobs.csv --capacity 60 --refill 0.1
-    --sprint-rate 2.5 --search --plot curve.html
+    \b
+    kubesprint simulate --trace jobs.csv --capacity 60 --refill 0.1 \\
+        --sprint-rate 2.5 --search --plot curve.html
 
     Times are seconds, or carry units (90s, 1m30s, 200ms).
 
