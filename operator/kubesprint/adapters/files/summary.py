@@ -57,14 +57,7 @@ def summarise(
     restored: bool | None = None,
     warnings: Sequence[str] = (),
 ) -> Summary:
-    """The summary of a run from its jobs and what only the runner knows.
-
-    Args:
-        records: every job that ended, failed ones included.
-        unfinished: how many jobs of the queue never ended.
-        granted: extra core-seconds paid for, refunds taken off.
-        budget, machine, seeds, load: as in docs/results.md.
-    """
+    """The summary of a run: `records` are all jobs that ended, `unfinished` counts the rest of the queue."""
     rows = list(records)
     good = [record for record in rows if record.exit == 0 and record.response is not None]
     failed = sum(1 for record in rows if record.exit not in (0, None))
