@@ -15,7 +15,7 @@ pytest.importorskip("sklearn", reason="the demo's jobs train with scikit-learn")
 
 def train(kind: str, *options: str, **environment: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "kubesprint.apps.demo.train", kind, "--scale", "0.05", *options],
+        [sys.executable, "-m", "kubesprint.apps.demo.train", kind, "--scale", "0.15", *options],
         capture_output=True,
         text=True,
         timeout=120,
