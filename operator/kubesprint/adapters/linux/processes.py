@@ -5,6 +5,7 @@ nor a new session hides a process. Processes are told apart by pid *and* start t
 Sources: `/proc/PID/{stat,environ,task}`.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from kubesprint.core.errors import Unavailable
 RUN_MARK = "KUBESPRINT_RUN"
 SLOT_MARK = "KUBESPRINT_SLOT"
 _ROUNDS = 100
+_YOUTH = 5.0  # seconds: a job has its mark from its exec on, milliseconds after the fork
 
 
 def marks(run_id: str, slot: str) -> Mapping[str, str]:
@@ -84,6 +86,8 @@ class Marked:
         self._fs, self._wanted = fs, wanted
         self._known: set[tuple[int, int]] = set()
         self._tenants: set[tuple[int, int]] = set()
+        self._strangers: set[tuple[int, int]] = set()  # saves reading the same environments over and over
+        self._settled = 0.0  # ticks since boot: who started earlier has long had its final environment
 
     def tenant(self, pid: int, start: int) -> None:
         """This process belongs here, whatever its environment says."""
@@ -92,6 +96,8 @@ class Marked:
     def find(self) -> Sequence[Stat]:
         """The living processes, ascending by pid."""
         table = snapshot(self._fs)
+        uptime = (self._fs.optional("/proc/uptime") or "0").split()[0]
+        self._settled = (float(uptime) - _YOUTH) * os.sysconf("SC_CLK_TCK")
         seeds = {pid for pid, s in table.items() if self._belongs(s)}
         members = family(table, seeds)
         self._known = {(pid, table[pid].start) for pid in members}
@@ -101,9 +107,14 @@ class Marked:
         key = (stat.pid, stat.start)
         if key in self._known or key in self._tenants:
             return True
+        if key in self._strangers:
+            return False
         # The environment of another user's process is not shown to us, and cannot be ours.
         text = self._fs.optional(f"/proc/{stat.pid}/environ")
-        return text is not None and self._wanted <= set(text.split("\0"))
+        belongs = text is not None and self._wanted <= set(text.split("\0"))
+        if not belongs and stat.start < self._settled:
+            self._strangers.add(key)
+        return belongs
 
 
 class SlotProcesses:
