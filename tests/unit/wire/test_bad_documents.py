@@ -243,13 +243,15 @@ def test_a_bad_document_is_refused_with_its_place_and_what_is_allowed(
 def test_the_first_line_is_the_first_problem_in_the_file_and_all_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(
-        policy_text(budget="budget: {capacityCoreSeconds: -1}", base="base: {cpu: fast}", mode="mode: on")
+        policy_text(
+            budget="budget: {capacityCoreSeconds: -1}", base="base: {cpu: fast}", mode="moed: Enforce"
+        )
     )
     with pytest.raises(Refused) as refusal:
         load_policy(file)
     starts = [line.split(": ")[:2] for line in str(refusal.value).splitlines()]
     assert starts == [
-        [f"{file}:4", "spec.mode"],
+        [f"{file}:4", "spec.moed"],
         [f"{file}:6", "spec.base.cpu"],
         [f"{file}:8", "spec.budget.capacityCoreSeconds"],
     ]
