@@ -16,8 +16,8 @@ from kubesprint.core.units import Cores, CoreSeconds, Seconds
 from kubesprint.core.view import View
 from kubesprint.core.workload import JobState, JobView
 from kubesprint.engine.ledger import Ledger
-from kubesprint.engine.ports import Clock, Inventory, Nodes, Purse, Recorder, Report, Workloads
-from kubesprint.engine.turn import SprintSpan, Turn
+from kubesprint.engine.ports import Clock, Inventory, Nodes, Purse, Report, Workloads
+from kubesprint.engine.turn import Recorder, SprintSpan, Turn
 
 SHORTEST_LOOK = Seconds(0.02)
 """Two turns that nothing caused are at least this far apart."""

@@ -10,7 +10,6 @@ from kubesprint.core.lease import Directive
 from kubesprint.core.reasons import Reason
 from kubesprint.core.units import Seconds
 from kubesprint.core.workload import JobView
-from kubesprint.engine.turn import Turn
 
 
 class Clock(Protocol):
@@ -88,14 +87,6 @@ class Purse(Protocol):
 
     def save(self, bucket: Bucket) -> None:
         """Make the level durable; called before a grant is published."""
-        ...
-
-
-class Recorder(Protocol):
-    """Whoever is told what happened: progress, files, metrics."""
-
-    def record(self, turn: Turn) -> None:
-        """Take note of a turn."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from kubesprint.core.decision import Decision
 from kubesprint.core.forecast import Estimate
@@ -40,3 +41,11 @@ class Turn:
     ended: Sequence[SprintSpan]
     troubles: Sequence[str]
     next_look: Seconds  # when another turn is due at the latest
+
+
+class Recorder(Protocol):
+    """Whoever is told what happened: progress, files, metrics."""
+
+    def record(self, turn: Turn) -> None:
+        """Take note of a turn."""
+        ...
