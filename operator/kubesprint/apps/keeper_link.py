@@ -102,11 +102,11 @@ class KeeperLink:
         return reports
 
     def close(self, timeout: Seconds = CLOSE_TIMEOUT) -> Closed | None:
-        """Have everything put back, and wait for the end of the keeper.
+        """Have everything put back, and wait for the end of the keeper; it runs no more on return.
 
         Returns:
-            What was put back, with the last report; None if the keeper did not say so in time, or had
-            died: then the journal holds what is left, and `restore_from_journal` puts it back.
+            What was put back, with the last report; None if the keeper had died, or did not answer in
+            time and was killed: then `restore_from_journal` puts back what its journal names.
         """
         deadline = time.monotonic() + timeout
         if self._closed is None:
@@ -115,10 +115,10 @@ class KeeperLink:
         try:
             self._process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            return None
-        finally:
-            self._socket.close()
-            self._ended = True
+            self._process.kill()  # two hands must not restore at once
+            self._process.wait()
+        self._socket.close()
+        self._ended = True
         return self._closed
 
     @property
