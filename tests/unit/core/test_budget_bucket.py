@@ -102,7 +102,7 @@ class Purse(RuleBasedStateMachine):
             assert self.bucket.physical_level() <= self.budget.capacity + NEAR
 
 
-Purse.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Purse.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestPurse = Purse.TestCase
 
 

@@ -151,6 +151,20 @@ def test_a_sprinting_job_goes_on_sprinting_below_the_threshold(simulate: Simulat
     assert outcome == Outcome(start=0.0, end=6.875, sprint=0.125, sprint_start=5.0)
 
 
+def test_a_sprint_that_runs_in_debt_ends_at_once_and_the_debt_stays(simulate: Simulate) -> None:
+    jobs = [job(0.0, 3.0, started=0.0, sprinting=True)]
+    (outcome,) = simulate(jobs, rules(), Present(level=-0.5))
+    # 1.5 s at base until the threshold, 0.25 s of sprint, 0.5 s at base, 0.25 s of sprint
+    assert (outcome.end, outcome.sprint) == (2.5, 0.5)
+
+
+def test_a_job_that_ends_at_the_threshold_does_not_pay_a_toggle(simulate: Simulate) -> None:
+    """In binary 0.3 / 0.1 is below 3: the bucket is ready a rounding error before the job has ended."""
+    tenths = rules(capacity=1.0, hysteresis=0.3, refill=0.1, toggle=0.25)
+    (outcome,) = simulate([job(0.0, 3.0)], tenths, Present(level=0.0))
+    assert (outcome.end, outcome.sprint_start) == (3.0, None)
+
+
 def test_a_job_may_have_a_trigger_and_a_rate_of_its_own(simulate: Simulate) -> None:
     jobs = [job(0.0, 2.0, rate=4.0, trigger=1.0), job(0.0, 1.0, trigger=inf)]
     first, second = simulate(jobs, rules(), Present())

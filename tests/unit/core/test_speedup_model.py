@@ -111,6 +111,15 @@ def test_standard_errors_grow_with_the_noise_and_cover_the_truth() -> None:
     assert error < 3 * loud.standard_errors["serial_share"]
 
 
+def test_not_knowing_the_work_is_not_knowing_the_rest() -> None:
+    """Perfect points above one core do not make up for noisy ones at one core."""
+    model = SpeedModel(serial_share=0.4, work_inflation=1.3)
+    points = [measured(model, 1.0, noise=n) for n in (0.96, 1.04)] + [measured(model, c) for c in (2.0, 3.0)]
+    errors = fit(points).standard_errors
+    assert errors["serial_share"] == pytest.approx(0.4 * 0.04)  # the spread of two, over the root of two
+    assert errors["work_inflation"] == pytest.approx(1.3 / 0.6 * 0.04)
+
+
 @pytest.mark.parametrize("points", [[], [Measured(allocation=Allocation(1.0), wall=0.0, cpu=1.0)]])
 def test_a_fit_without_usable_points_is_refused(points: list[Measured]) -> None:
     with pytest.raises(ValueError, match="at least one point"):
