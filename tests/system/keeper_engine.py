@@ -18,7 +18,6 @@ from kubesprint.adapters.linux.plan import SlotPlan
 from kubesprint.adapters.linux.processes import parse_stat
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.apps.keeper_link import KeeperLink
-from kubesprint.apps.recovery import restore_from_journal
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.lease import Directive, Grant
 from kubesprint.core.units import Cores, Seconds
@@ -27,7 +26,6 @@ from kubesprint.core.units import Cores, Seconds
 def main() -> None:
     folder, run, mechanism, lease = Path(sys.argv[1]), sys.argv[2], sys.argv[3], Seconds(float(sys.argv[4]))
     lock = take_lock(folder, run)
-    restore_from_journal(folder, lock=lock)
     link = KeeperLink(folder, lock)
     base, sprint = (0.4, 1.0) if mechanism == "quota" else (1.0, 2.0)
     opening = Opening(

@@ -229,6 +229,38 @@ def test_no_run_starts_before_the_keeper_of_a_dead_engine_has_restored(start: St
     run.assert_nothing_left()
 
 
+def restore_command(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    program = "import typer; from kubesprint.apps.restore import restore; typer.run(restore)"
+    return subprocess.run(
+        [sys.executable, "-c", program, "--state-dir", str(folder), *options], capture_output=True, text=True
+    )
+
+
+def test_the_command_restores_once_and_then_has_nothing_to_do(start: Start):
+    run = start()
+    os.kill(run.keeper, signal.SIGKILL)
+    run.kill_engine()
+
+    first = restore_command(run.folder)
+    second = restore_command(run.folder, "--json")
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "put back: slot-0/" in first.stdout
+    assert f"run {run.run}: everything is as it was found" in first.stdout
+    assert second.returncode == 0
+    assert json.loads(second.stdout) == {"run": None, "put_back": [], "left": [], "failed": [], "note": ""}
+    run.assert_nothing_left()
+
+
+def test_the_command_refuses_while_a_run_is_live(start: Start):
+    run = start()
+    answer = restore_command(run.folder)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert f"run {run.run} (process {run.engine.pid}) is live" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert run.value() == run.sprint
+
+
 def test_ctrl_c_of_the_terminal_does_not_reach_the_keeper(start: Start):
     run = start()
     assert os.getsid(run.keeper) == run.keeper

@@ -208,3 +208,13 @@ def test_invariant_9_restoring_backwards_leaves_no_group_behind():
     bench.keeper.restore()
     assert [write.address.name for write in bench.hardware.written[-4:]] == ["quota"] * 2 + ["group"] * 2
     assert bench.hardware.snapshot() == bench.before
+
+
+def test_invariant_9_a_restore_that_the_kernel_ignores_is_not_done():
+    bench = Bench().open()
+    bench.faults.ignored_writes = frozenset(range(100))
+
+    result = bench.keeper.restore()
+
+    assert result.failed[quota("slot0")] == "reads 40000 instead of -1"
+    assert bench.journal.found()[quota("slot0")] == "-1"
