@@ -125,8 +125,8 @@ class Guest:
         return [
             *("setpriv", "--pdeathsig", "KILL"),  # a killed test leaves no guest behind
             *("qemu-system-x86_64", "-M", "q35", "-smp", str(CPUS), "-m", str(MEMORY_MIB)),
-            # One host thread for all CPUs: with one for each, QEMU 7.2 may go on executing a breakpoint that the
-            # kernel has removed from its own code. The kernel patches itself whenever the first quota is set.
+            # One host thread for all CPUs. With one for each, QEMU 7.2 may execute for ever a breakpoint that
+            # the kernel has long removed from its own code, and the first quota makes the kernel patch itself.
             *("-accel", "tcg,thread=single"),
             *("-cpu", "max,vendor=GenuineIntel,family=6,model=85"),  # acpi-cpufreq wants no AMD family 15
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
@@ -152,16 +152,18 @@ class Guest:
         while (end := ENDED.search(heard)) is None:
             piece = self._read(deadline)
             if not piece:
-                self.stop()
-                raise GuestError("no answer in time, or QEMU ended", heard.decode(errors="replace"))
+                raise self._lost("no answer in time, or QEMU ended", heard)
             self._show(heard, piece)
             heard += piece
         if int(end[1]) != self._sent:
-            raise GuestError(
-                f"end of command {int(end[1])}, not {self._sent}", heard.decode(errors="replace")
-            )
+            raise self._lost(f"end of command {int(end[1])}, not {self._sent}", heard)
         self._heard = heard[end.end() :]
         return CompletedGuest(rc=int(end[2]), output=heard[: end.start()].decode(errors="replace"))
+
+    def _lost(self, problem: str, heard: bytes) -> GuestError:
+        """Throw the guest away; the error to raise."""
+        self.stop()
+        return GuestError(problem, heard.decode(errors="replace"))
 
     def _read(self, deadline: float) -> bytes:
         """The next piece of output; empty when the time is over or QEMU has ended."""
