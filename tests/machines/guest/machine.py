@@ -126,7 +126,7 @@ class Guest:
             *("setpriv", "--pdeathsig", "KILL"),  # a killed test leaves no guest behind
             *("qemu-system-x86_64", "-M", "q35", "-smp", str(CPUS), "-m", str(MEMORY_MIB)),
             # One host thread for all CPUs. With one for each, QEMU 7.2 may execute for ever a breakpoint that
-            # the kernel has long removed from its own code, and the first quota makes the kernel patch itself.
+            # the kernel has long removed from its own code; and the first quota makes the kernel patch it.
             *("-accel", "tcg,thread=single"),
             *("-cpu", "max,vendor=GenuineIntel,family=6,model=85"),  # acpi-cpufreq wants no AMD family 15
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
