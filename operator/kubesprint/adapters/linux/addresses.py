@@ -28,6 +28,7 @@ _DEFAULTS = {
     cgroup_v2.QUOTA: f"max {cgroup_v2.PERIOD}",
     cgroup_v2.BURST: "0",
 }
+_SETTLE = {"limit": 0.5, "file": 0.5}  # seconds: cpufreq limits are applied later by a worker of the kernel
 _NO_LIMIT = {
     "scaling_max_freq": ("cpuinfo_max_freq", "2147483647"),
     "scaling_min_freq": ("cpuinfo_min_freq", "0"),
@@ -165,3 +166,8 @@ class AddressBook:
             raise Refused(f"{path}: '{value}' is not a frequency in kHz (1 to 2147483647)")
         bound, release = _NO_LIMIT[name]
         return release if self._fs.optional(f"{folder}/{bound}") == value else value
+
+
+def settle_seconds(address: Address) -> float:
+    """How long a value may take to be read back as written: control groups at once, clocks later."""
+    return _SETTLE.get(address.name.partition(":")[0], 0.0)

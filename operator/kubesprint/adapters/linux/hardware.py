@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kubesprint.adapters.linux import cgroup, cgroup_v1, cgroup_v2, cpulist
-from kubesprint.adapters.linux.addresses import HOST, AddressBook, Target
+from kubesprint.adapters.linux.addresses import HOST, AddressBook, Target, settle_seconds
 from kubesprint.adapters.linux.plan import SlotPlan, allocation, plan_slots
 from kubesprint.adapters.linux.processes import marks
 from kubesprint.adapters.linux.pseudofs import PseudoFs
@@ -18,7 +18,6 @@ from kubesprint.core.errors import Refused
 from kubesprint.engine.ports import Address, Hardware, Write
 
 _LEAST = 0.01  # cores: the kernel's least quota is 1 ms of 100 ms
-_SETTLE = {"limit": 0.5, "file": 0.5}  # seconds: cpufreq limits are applied later by a worker of the kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +179,6 @@ def open_slots(
 ) -> SlotHardware:
     """Plan slots; writes nothing. Raises `Refused`, saying what to do."""
     return SlotHardware(fs, plan_slots(fs, run_id, slots, base, sprint, mechanism))
-
-
-def settle_seconds(address: Address) -> float:
-    """How long a value may take to be read back as written: control groups at once, clocks later."""
-    return _SETTLE.get(address.name.partition(":")[0], 0.0)
 
 
 class RestoreHardware:
