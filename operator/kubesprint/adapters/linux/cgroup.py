@@ -195,10 +195,8 @@ def _is_ours(name: str) -> bool:
 
 
 def check_writable(fs: PseudoFs, hierarchy: Hierarchy, group: str, controller: str) -> None:
-    """Raises `Refused`, with the remedy, unless groups can be made below `group`."""
+    """Raises `Refused`, with the reason, unless groups can be made below `group`."""
     if hierarchy.read_only:
-        raise Refused(f"{controller}: {hierarchy.point} is mounted read-only; mount it read-write")
+        raise Refused(f"{controller}: {hierarchy.point} is mounted read-only")
     if not fs.kernel.writable(group):
-        raise Refused(
-            f"{controller}: no right to write {group}: run as root, or in a delegated control group"
-        )
+        raise Refused(f"{controller}: no right to write {group}")

@@ -15,7 +15,7 @@ from kubesprint.core.units import Cores
 MECHANISMS = ("quota", "cpuset", "affinity")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HOW = (
-    "run as root, or start inside a control group that is delegated to you "
+    "run as root with /sys/fs/cgroup writable, or start inside a control group that is delegated to you "
     "(systemd: systemd-run --user --scope -p Delegate=yes), or ask for whole cores"
 )
 
