@@ -107,6 +107,14 @@ def test_a_process_that_reuses_a_number_is_a_stranger() -> None:
     assert marked.find() == []
 
 
+def test_a_session_keeps_together_whom_nothing_else_does() -> None:
+    kernel = ScriptedFs()
+    kernel.spawn(7, **marks(RUN, "slot-0"))
+    kernel.spawn(8, parent=1, session=7)  # its parent has ended, its environment is empty
+    kernel.spawn(9, parent=1, session=9)
+    assert [stat.pid for stat in Marked(PseudoFs(kernel), RUN, "slot-0").find()] == [7, 8]
+
+
 def test_threads_that_appear_while_others_are_confined_are_confined_too() -> None:
     kernel = ScriptedFs()
     process = kernel.spawn(7, **marks(RUN, "slot-0"))
