@@ -30,10 +30,11 @@ def build() -> typer.Typer:
     """The application with all its commands; imports happen here, not at import of this module."""
     from kubesprint.apps.explain import explain
     from kubesprint.apps.export import export
+    from kubesprint.apps.profile_command import profile
     from kubesprint.apps.restore import restore
     from kubesprint.apps.run import run
     from kubesprint.apps.simulate import simulate
 
-    for command in (run, simulate, export, explain, restore):
+    for command in (run, profile, simulate, export, explain, restore):
         app.command()(command)
     return app

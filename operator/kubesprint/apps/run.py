@@ -147,7 +147,7 @@ def execute(options: Options) -> Outcome | None:
     enforce = request.hardware is not None
     with _locked(state, run_id) if enforce else nullcontext() as lock:
         if lock is not None:
-            _recover(state, lock)
+            recover_leftovers(state, lock)
         folder = _folder(options, run_id)
         return _run(request, folder, state, lock, clock, options)
 
@@ -278,8 +278,8 @@ def _locked(state: Path, run_id: str) -> RunLock:
     return take_lock(state, run_id)
 
 
-def _recover(state: Path, lock: RunLock) -> None:
-    """Put back what a killed run left, before anything new is changed."""
+def recover_leftovers(state: Path, lock: RunLock) -> None:
+    """Put back what a killed run left, before anything new is changed. Raises `Refused` if it cannot be."""
     recovery = restore_from_journal(state, lock=lock)
     if recovery.failed:
         raise Refused(

@@ -49,6 +49,7 @@ class Request:
     strategy: Callable[[Forecaster], Strategy]
     bucket: Bucket  # `at` on the engine's clock
     hardware: SlotHardware | None  # None: jobs start plainly (Observe, Recommend)
+    remember_budget: bool = True  # a profile run spends nobody's budget
     seed: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -65,6 +66,13 @@ class Outcome:
     summary: Summary
     ending: Ending
     records: list[JobRecord] = field(default_factory=list)
+
+
+class NothingKept:
+    """The `Purse` port of a run that spends nobody's budget."""
+
+    def save(self, bucket: Bucket) -> None:
+        """Nothing to remember."""
 
 
 class NobodyHolds:
@@ -203,7 +211,11 @@ class Session:
             clock=self._clock,
             workloads=jobs,
             nodes=nodes,
-            purse=FilePurse(Levels(self._state), policy.name, time.time),
+            purse=(
+                FilePurse(Levels(self._state), policy.name, time.time)
+                if request.remember_budget
+                else NothingKept()
+            ),
             recorder=self._log,
             forecaster=forecaster,
             strategy=request.strategy(forecaster),
@@ -221,6 +233,7 @@ class Session:
             strategy=request.setting,
             mode=policy.mode.value,
             policy=policy.name,
+            clock=policy.trigger_clock.value,
             slots=request.queue.slots,
             mechanism=request.hardware.plan.mechanism if request.hardware else None,
             base={"cores": policy.base.cores, "clock": policy.base.clock},

@@ -12,6 +12,7 @@ from kubesprint.core.modeldriven import ModelDriven, SearchSettings
 from kubesprint.core.policy import FixedTimeout, Strategy
 from kubesprint.core.simulation import SimJob
 from kubesprint.core.spec import Policy, ProfilePoint, ProfileSpec, TriggerRule
+from kubesprint.core.speedup import Measured, SpeedFit, fit
 from kubesprint.core.units import FOREVER, CoreSeconds, Seconds
 
 STRATEGIES = "never, always, timeout:DURATION, model-driven"
@@ -74,24 +75,45 @@ def _strategy_name(policy: Policy) -> str:
 def kind_models(
     profiles: Sequence[ProfileSpec], base: Allocation, sprint: Allocation
 ) -> Mapping[str, KindModel]:
-    """The measured profiles as models of their kinds; without a point at base and at sprint, none."""
+    """The measured profiles as models of their kinds.
+
+    Where a point was measured at an allocation it is used as it is; elsewhere the white box that the
+    points were fitted to answers. A profile without points says nothing, and its kind stays unknown.
+    """
     models = {}
     for profile in profiles:
-        at_base, at_sprint = _point(profile, base), _point(profile, sprint)
-        if at_base is None or at_sprint is None:
+        if not profile.points:
             continue
-        spread = profile.fit.dispersion if profile.fit and profile.fit.dispersion is not None else None
-        dispersion = UNKNOWN_DISPERSION if spread is None else spread
+        fitted = fit(
+            [
+                Measured(
+                    allocation=Allocation(p.cores), wall=p.wall, cpu=CoreSeconds(p.cpu_time), runs=p.runs
+                )
+                for p in profile.points
+            ]
+        )
+        wall_base, wall_sprint = (_wall(profile, fitted, allocation) for allocation in (base, sprint))
+        spread = profile.fit.dispersion if profile.fit is not None else None
         models[profile.workload] = KindModel(
             kind=profile.workload,
-            work=at_base.wall,
-            deviation=Seconds(at_base.wall * dispersion),
-            cpu=CoreSeconds(at_base.cpu_time),
-            rate=max(1.0, at_base.wall / at_sprint.wall),
+            work=wall_base,
+            deviation=Seconds(wall_base * (UNKNOWN_DISPERSION if spread is None else spread)),
+            cpu=_cpu(profile, fitted, base),
+            rate=max(1.0, wall_base / wall_sprint),
             basis=Basis.PROFILE,
             samples=0,
         )
     return models
+
+
+def _wall(profile: ProfileSpec, fitted: SpeedFit, allocation: Allocation) -> Seconds:
+    point = _point(profile, allocation)
+    return point.wall if point is not None else Seconds(fitted.work * fitted.model.time(allocation))
+
+
+def _cpu(profile: ProfileSpec, fitted: SpeedFit, allocation: Allocation) -> CoreSeconds:
+    point = _point(profile, allocation)
+    return fitted.work if point is None else CoreSeconds(point.cpu_time)
 
 
 def _point(profile: ProfileSpec, allocation: Allocation) -> ProfilePoint | None:
