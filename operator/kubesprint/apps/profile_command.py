@@ -97,7 +97,7 @@ def measure(
             policy=enforcing,
             models={},
             setting="profile",
-            strategy=lambda forecaster: ProfileTriggers(),
+            strategy=lambda _: ProfileTriggers(),
             bucket=full(enforcing.budget, clock.now()),
             hardware=hardware,
             remember_budget=False,

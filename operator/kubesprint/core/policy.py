@@ -129,7 +129,7 @@ def _rule(
         return stop, distrust[0], distrust[1], None
     if view.now < at:
         return stop, *_before_trigger(view, job, trigger, at)
-    why = trigger.own[job.name] if job.name in trigger.own else None
+    why = trigger.own.get(job.name)
     reason = why.reason if why else Reason.TRIGGER_REACHED
     because = why.sentence if why else trigger.sentence
     if sprinting:
@@ -161,7 +161,7 @@ def _before_trigger(
 def _budget_short(view: View, job: JobView) -> tuple[Reason, str, Seconds | None]:
     look = view.bucket.time_of_threshold(view.cost_rate)
     level, needed = view.bucket.physical_level(), view.bucket.budget.threshold(view.cost_rate)
-    sentence = f"{job.name} waits: the bucket holds {level:.2f} core-seconds and a sprint needs {needed:.2f} to start."
+    sentence = f"{job.name} waits: the bucket holds {level:.2f} core-seconds and a sprint needs {needed:.2f}."
     return Reason.BUDGET_SHORT, sentence, (None if look == FOREVER else look)
 
 
@@ -173,8 +173,8 @@ def _distrust(job: JobView, estimate: Estimate | None, trigger: Trigger) -> tupl
         return Reason.STALE, f"{job.name} stays at base: its CPU time was not read recently enough."
     if not estimate.trusted:
         sentence = (
-            f"{job.name} stays at base: kind {job.kind} has no measured profile and fewer than 3 finished jobs, "
-            "so its forecast is not trusted; measure one with `kubesprint profile`."
+            f"{job.name} stays at base: kind {job.kind} has no measured profile and fewer than 3 finished "
+            "jobs, so its forecast is not trusted; measure one with `kubesprint profile`."
         )
         return Reason.UNTRUSTED, sentence
     return None

@@ -85,6 +85,19 @@ class _Trial:
         return sum(works) / len(works)
 
 
+def evaluate(
+    scenarios: Sequence[Sequence[SimJob]],
+    rules: SprintRules,
+    servers: int,
+    simulate: QueueSimulator,
+    *,
+    present: Present,
+    statistic: Statistic,
+) -> Candidate:
+    """The time-out of `rules` as it stands, over non-empty scenarios."""
+    return _Trial(scenarios, rules, servers, simulate, present, statistic).candidate(rules.timeout)
+
+
 def search_timeout(
     scenarios: Sequence[Sequence[SimJob]],
     rules: SprintRules,
