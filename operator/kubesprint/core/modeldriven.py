@@ -1,8 +1,8 @@
 """The model-driven strategy: the time-out that the simulator likes best, given where things stand.
 
 Every choice simulates the jobs that run and queue now, then sampled future arrivals, under every
-candidate time-out on the same samples; it is taken again when a job arrives or ends, or when the last
-choice grows old.
+candidate time-out on the same samples; then it asks whether the jobs that run now should differ from
+it (`improvement`). It is taken again when a job arrives or ends, or when the last one grows old.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,17 +11,14 @@ from dataclasses import dataclass, replace
 from kubesprint.core.budget import Budget
 from kubesprint.core.forecast import Estimate, KindModel
 from kubesprint.core.futures import ArrivalHistory, Dice, sample_futures
-from kubesprint.core.policy import JobTrigger, Trigger
-from kubesprint.core.reasons import Reason
-from kubesprint.core.search import SearchResult, evaluate, search_timeout
+from kubesprint.core.improvement import Scene, improve
+from kubesprint.core.policy import Trigger
+from kubesprint.core.search import SearchResult
 from kubesprint.core.simulation import Outcome, Present, QueueSimulator, SimJob, SprintRules, TriggerClock
 from kubesprint.core.spec import Statistic
 from kubesprint.core.units import FOREVER, Seconds
 from kubesprint.core.view import View
 from kubesprint.core.workload import JobView
-
-WORTH_DIFFERING = 1e-6
-"""Relative gain below which the time-out that holds for all also holds for the running jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,78 +58,56 @@ class ModelDriven:
         self._settings = settings
         self._announced = announced
         self._last: Trigger | None = None
+        self._result: SearchResult | None = None
         self._chosen_at = -FOREVER
         self._state: tuple[tuple[str, str], ...] = ()
 
     def choose(self, view: View, estimates: Mapping[str, Estimate], *, hurry: bool) -> Trigger:
-        """The best time-out now; the last one if nothing has happened since, or in a hurry."""
+        """The best choice now; the last one if nothing has happened since, or in a hurry.
+
+        When jobs came or went, every time-out is searched; when only time has passed, the last best
+        one is kept and only the choice for the running jobs is taken again.
+        """
         state = tuple((job.name, job.state.value) for job in view.jobs)
-        fresh = state == self._state and view.now - self._chosen_at < self._settings.stale_after
+        happened = state != self._state
+        fresh = not happened and view.now - self._chosen_at < self._settings.stale_after
         if self._last is not None and (fresh or hurry):
             return self._last
-        self._last = self._search(view, estimates)
+        self._last = self._choose(view, estimates, again=happened)
         self._state, self._chosen_at = state, view.now
         return self._last
 
-    def _search(self, view: View, estimates: Mapping[str, Estimate]) -> Trigger:
+    def _choose(self, view: View, estimates: Mapping[str, Estimate], *, again: bool) -> Trigger:
         """First the best time-out for everybody, then whether those that run now should differ from it."""
-        present = present_jobs(view, estimates)
-        futures = self._futures(view)
-        clock, statistic = self._settings.clock, self._settings.statistic
-        trial = _Trial(
-            rules=rules_of(view, clock),
+        present, futures = present_jobs(view, estimates), self._futures(view)
+        scene = Scene(
+            rules=rules_of(view, self._settings.clock),
             servers=view.servers,
-            simulate=_consistent(self._simulate, clock),
-            present=Present(
-                now=view.now, level=Seconds(max(0.0, view.bucket.physical_level()) / view.cost_rate)
-            ),
-            statistic=statistic,
+            simulate=_consistent(self._simulate, self._settings.clock),
+            present=Present(now=view.now, level=sprint_level(view)),
+            statistic=self._settings.statistic,
+            jobs=present,
+            futures=futures,
         )
-        result = trial.search([present + future for future in futures])
-        own, gain = self._improve(view, present, futures, trial, result)
+        if again or self._result is None:
+            self._result = scene.search()
+        result = self._result
+        own = improve(view, scene, result.timeout)
+        name = self._settings.statistic.value.lower()
         sentence = (
             f"{len(result.curve)} time-outs simulated over {len(present)} jobs and {len(futures)} futures: "
-            f"{_spoken(result.timeout)} gives the lowest {statistic.value.lower()} response, {result.value:.2f} s "
+            f"{_spoken(result.timeout)} gives the lowest {name} response, {result.value:.2f} s "
             f"(never sprinting: {result.curve[-1].value:.2f} s)."
         )
         return Trigger(
             after=result.timeout,
-            clock=clock,
+            clock=self._settings.clock,
             needs_trust=True,
             basis="WhiteBox",
-            sentence=sentence + gain,
+            sentence=sentence,
             curve=[(point.timeout, point.value) for point in result.curve],
             own=own,
         )
-
-    def _improve(
-        self,
-        view: View,
-        present: Sequence[SimJob],
-        futures: Sequence[Sequence[SimJob]],
-        trial: "_Trial",
-        result: SearchResult,
-    ) -> tuple[Mapping[str, JobTrigger], str]:
-        """Sprint-or-hold choices for the running jobs, everybody else under the best time-out.
-
-        A time-out cannot see the queue: whether anybody waits behind a job is known only now. One step
-        of policy improvement over the best time-out uses it, and is never worse in the simulation.
-        """
-        running = [job.name for job in view.running()]
-        names = [job.name for job in sorted(view.running() + view.queued(), key=lambda job: job.arrival)]
-        best, chosen = result.value * (1.0 - WORTH_DIFFERING), None
-        for sprinters in _choices(running):
-            jobs = [
-                _with_choice(job, name in sprinters, view.now) if name in running else job
-                for name, job in zip(names, present, strict=True)
-            ]
-            value = trial.value([[*jobs, *future] for future in futures], result.timeout)
-            if value < best:
-                best, chosen = value, sprinters
-        if chosen is None:
-            return {}, ""
-        gain = f" Better still by the queue as it is, {best:.2f} s: "
-        return {name: _own(name, name in chosen, view.now, gain) for name in running}, ""
 
     def _futures(self, view: View) -> list[list[SimJob]]:
         if self._announced is not None:
@@ -144,49 +119,6 @@ class ModelDriven:
         return sample_futures(
             history, self._model, dice, self._settings.scenarios, self._settings.future_jobs
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trial:
-    """What all candidates of one choice have in common."""
-
-    rules: SprintRules
-    servers: int
-    simulate: QueueSimulator
-    present: Present
-    statistic: Statistic
-
-    def search(self, scenarios: Sequence[Sequence[SimJob]]) -> SearchResult:
-        return search_timeout(
-            scenarios, self.rules, self.servers, self.simulate, present=self.present, statistic=self.statistic
-        )
-
-    def value(self, scenarios: Sequence[Sequence[SimJob]], timeout: Seconds) -> float:
-        rules = replace(self.rules, timeout=timeout)
-        return evaluate(
-            scenarios, rules, self.servers, self.simulate, present=self.present, statistic=self.statistic
-        ).value
-
-
-def _choices(running: Sequence[str]) -> list[frozenset[str]]:
-    """Which of the running jobs sprint: none, all, and each alone."""
-    sets = [frozenset[str](), frozenset(running), *(frozenset({name}) for name in running)]
-    return list(dict.fromkeys(sets)) if running else []
-
-
-def _with_choice(job: SimJob, sprints: bool, now: Seconds) -> SimJob:
-    """A running job that sprints from now to its end, or not until it is looked at again (here: never)."""
-    if job.trigger is not None:  # not trusted, or not selected
-        return job
-    return replace(job, trigger=now if sprints else FOREVER)
-
-
-def _own(name: str, sprints: bool, now: Seconds, gain: str) -> JobTrigger:
-    if sprints:
-        return JobTrigger(at=now, reason=Reason.TRIGGER_REACHED, sentence=f"{gain}sprint {name} now.")
-    return JobTrigger(
-        at=FOREVER, reason=Reason.BEFORE_TRIGGER, sentence=f"{gain}keep {name} at base for now."
-    )
 
 
 def _spoken(timeout: Seconds) -> str:
@@ -210,6 +142,11 @@ def _as_simulated(view: View, job: JobView, estimate: Estimate) -> SimJob:
         sprinting=job.name in view.grants,
         trigger=None if estimate.trusted and job.selected else FOREVER,
     )
+
+
+def sprint_level(view: View) -> Seconds:
+    """What the bucket holds, in the simulator's sprint seconds."""
+    return Seconds(max(0.0, view.bucket.physical_level()) / view.cost_rate)
 
 
 def rules_of(view: View, clock: TriggerClock) -> SprintRules:
