@@ -1,11 +1,13 @@
 """`kubesprint run --dry-run`: the real engine on a virtual machine says what is to be expected."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kubesprint.adapters.virtual.machine import VirtualJob, VirtualMachine
 from kubesprint.apps.session import Request
-from kubesprint.core.forecast import Forecaster
-from kubesprint.core.spec import JobSpec, Mode
+from kubesprint.core.budget import Bucket
+from kubesprint.core.forecast import Forecaster, KindModel
+from kubesprint.core.policy import Strategy
+from kubesprint.core.spec import JobSpec, Mode, Policy, QueueSpec
 from kubesprint.core.units import Seconds
 from kubesprint.core.workload import JobView
 from kubesprint.engine.engine import Engine, EngineSettings
@@ -35,19 +37,33 @@ def virtual_jobs(
 
 def rehearse(request: Request) -> list[JobView]:
     """Run the request on a virtual machine; returns its jobs as they would end."""
-    policy = request.policy
-    forecaster = Forecaster(request.models, policy.base, policy.sprint)
-    machine = VirtualMachine(
-        virtual_jobs(request.queue.jobs, forecaster, policy.deadline), request.queue.slots, policy.base
+    return rehearse_queue(
+        request.queue,
+        request.policy,
+        request.models,
+        request.strategy,
+        request.bucket.at_instant(Seconds(0.0)),
     )
+
+
+def rehearse_queue(
+    queue: QueueSpec,
+    policy: Policy,
+    models: Mapping[str, KindModel],
+    strategy: Callable[[Forecaster], Strategy],
+    bucket: Bucket,
+) -> list[JobView]:
+    """The real engine on a virtual machine whose jobs are what their kinds' models expect."""
+    forecaster = Forecaster(models, policy.base, policy.sprint)
+    machine = VirtualMachine(virtual_jobs(queue.jobs, forecaster, policy.deadline), queue.slots, policy.base)
     engine = Engine(
         EngineSettings(
-            run=request.run,
+            run="rehearsal",
             epoch=1,
             mode=Mode.ENFORCE,
             base=policy.base,
             sprint=policy.sprint,
-            servers=request.queue.slots,
+            servers=queue.slots,
             lease=policy.lease,
         ),
         clock=machine,
@@ -56,8 +72,8 @@ def rehearse(request: Request) -> list[JobView]:
         purse=machine,
         recorder=machine,
         forecaster=forecaster,
-        strategy=request.strategy(forecaster),
-        bucket=request.bucket.at_instant(Seconds(0.0)),
+        strategy=strategy(forecaster),
+        bucket=bucket,
     )
     return machine.run(engine)
 
