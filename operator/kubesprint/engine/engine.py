@@ -7,6 +7,7 @@ from itertools import count
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.budget import Bucket
 from kubesprint.core.decision import Decision, Verb
+from kubesprint.core.errors import Unavailable
 from kubesprint.core.forecast import Forecaster
 from kubesprint.core.lease import Directive, Grant
 from kubesprint.core.policy import Strategy, decide
@@ -67,13 +68,14 @@ class Engine:
         self._recorder = recorder
         self._forecaster = forecaster
         self._strategy = strategy
-        self._ledger = Ledger(bucket, prefix=f"{settings.run}/{settings.epoch}/")
+        self._ledger = Ledger(bucket, settings.run, settings.epoch)
         self._sequence = count(1)
         self._sprinted: dict[str, tuple[float, float]] = {}  # job -> (wall, CPU) seconds in ended sprints
         self._held: Directive | None = None
         self._spans: tuple[list[SprintSpan], list[SprintSpan]] = ([], [])
         self._sent = Seconds(0.0)
-        self._trouble: Reason | None = None
+        self._trouble: Reason | None = None  # of the keeper
+        self._unsaved = False  # the purse failed, and nothing may be granted until it does not
 
     @property
     def bucket(self) -> Bucket:
@@ -98,12 +100,16 @@ class Engine:
         if not inventory.synced:
             return self._report(_held_turn(now, started, ended, self.settings.period))
 
+        if self._unsaved:
+            self._save()
         estimates = self._forecaster.forecast(view)
         trigger = self._strategy.choose(view, estimates, hurry=hurry)
         decisions = decide(view, estimates, trigger, self._withheld())
         if self.settings.mode is Mode.RECOMMEND:
             decisions = [_as_advice(decision) for decision in decisions]
         directive = self._publish(view, decisions, now)
+        if self._unsaved:  # nothing was granted, whatever was decided
+            decisions = decide(view, estimates, trigger, self._withheld())
         return self._report(
             Turn(
                 at=now,
@@ -114,7 +120,7 @@ class Engine:
                 directive=directive,
                 started=started,
                 ended=ended,
-                troubles=() if self._trouble is None else (self._trouble.value,),
+                troubles=self._troubles(),
                 next_look=self._next_look(decisions, now),
             )
         )
@@ -140,9 +146,11 @@ class Engine:
         cpu = {job.name: job.cpu.value for job in inventory.jobs if job.cpu is not None}
         reports: Sequence[Report] = [r for r in self._nodes.reports() if r.run == self.settings.run]
         if reports:
-            self._trouble = reports[-1].trouble
-        started, ended = self._ledger.account(reports, cpu)
+            superseded = reports[-1].epoch > self.settings.epoch
+            self._trouble = Reason.STALE_EPOCH if superseded else reports[-1].trouble
+        started, ended = self._ledger.account(reports, cpu, now)
         self._ledger.bucket = self._ledger.bucket.advance(max(now, self._ledger.bucket.at))
+        self._ledger.lapse(now)
         for span in ended:
             wall, used = self._sprinted.get(span.job, (0.0, 0.0))
             length = 0.0 if span.end is None else span.end - span.start
@@ -183,7 +191,11 @@ class Engine:
             return Reason.MODE_OBSERVE
         if self.settings.paused:
             return Reason.PAUSED
-        return self._trouble
+        return Reason.JOURNAL_UNWRITABLE if self._unsaved else self._trouble
+
+    def _troubles(self) -> Sequence[str]:
+        unsaved = Reason.JOURNAL_UNWRITABLE if self._unsaved else None
+        return tuple(dict.fromkeys(t.value for t in (self._trouble, unsaved) if t is not None))
 
     def _publish(self, view: View, decisions: Sequence[Decision], now: Seconds) -> Directive | None:
         """Let go of what is over, pay for what goes on, and tell the keeper if anything is new to it."""
@@ -205,23 +217,42 @@ class Engine:
         return self._send(wanted, now)
 
     def _send(self, wanted: Mapping[str, tuple[str, Cores]], now: Seconds) -> Directive:
-        """Reserve, make the level durable, publish: in this order, so that a crash never overspends."""
+        """Reserve, make the level durable, publish: in this order, so that a crash never overspends.
+
+        If the level cannot be made durable, nothing goes on: the directive grants nothing.
+        """
         sequence = next(self._sequence)
         leases = self._ledger.reserve(wanted, self.settings.lease, now, sequence)
+        for grant in [grant for grant, lease in leases.items() if lease <= 0]:
+            self._ledger.withdraw(grant, now, sequence, Reason.BUDGET_EXHAUSTED)
+        if not self._save():
+            for grant in list(self._ledger.grants().values()):
+                self._ledger.withdraw(grant, now, sequence, Reason.JOURNAL_UNWRITABLE)
         grants = tuple(
-            Grant(grant=grant, knob=self._ledger.knob_of(grant), allocation=self.settings.sprint, lease=lease)
-            for grant, lease in leases.items()
-            if lease > 0
+            Grant(
+                grant=grant,
+                knob=self._ledger.knob_of(grant),
+                allocation=self.settings.sprint,
+                lease=leases[grant],
+            )
+            for grant in self._ledger.grants().values()
         )
-        for grant in leases.keys() - {g.grant for g in grants}:
-            self._ledger.withdraw(grant, now)
-        self._purse.save(self._ledger.bucket)
         directive = Directive(
             run=self.settings.run, epoch=self.settings.epoch, sequence=sequence, grants=grants
         )
         self._nodes.publish(directive)
         self._held, self._sent = directive, now
         return directive
+
+    def _save(self) -> bool:
+        """Whether the level is durable now."""
+        try:
+            self._purse.save(self._ledger.bucket)
+        except Unavailable:
+            self._unsaved = True
+        else:
+            self._unsaved = False
+        return not self._unsaved
 
     def _next_look(self, decisions: Sequence[Decision], now: Seconds) -> Seconds:
         looks = [d.next_look for d in decisions if d.next_look is not None]

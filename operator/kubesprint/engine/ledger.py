@@ -7,7 +7,7 @@ what it read back, and charged once more for anything that ran on beyond its lea
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kubesprint.core.budget import Bucket
+from kubesprint.core.budget import Bucket, RefillRule
 from kubesprint.core.reasons import Reason
 from kubesprint.core.units import Cores, CoreSeconds, Seconds
 from kubesprint.engine.ports import KnobReport, Report
@@ -15,6 +15,9 @@ from kubesprint.engine.turn import SprintSpan
 
 RETURN_MARGIN = Seconds(0.02)
 """Every lease ends this much before what was paid for, so that the return is read back within it."""
+
+WAS_HELD = frozenset({Reason.APPLIED, Reason.CLAMPED, Reason.LEASE_ENDED})
+"""A knob that returned to base with one of these may have been raised, even if nobody saw it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +39,10 @@ class Holding:
 class Ledger:
     """Grants of one engine, and the bucket they are paid from."""
 
-    def __init__(self, bucket: Bucket, prefix: str) -> None:
+    def __init__(self, bucket: Bucket, run: str, epoch: int) -> None:
         self.bucket = bucket
-        self._prefix = prefix
+        self._epoch = epoch
+        self._prefix = f"{run}/{epoch}/"
         self._holdings: dict[str, Holding] = {}
         self._count = 0
 
@@ -62,14 +66,31 @@ class Ledger:
         """The knob that a grant raises."""
         return self._holdings[grant].knob
 
-    def withdraw(self, grant: str, now: Seconds) -> None:
-        """Take back a grant whose lease would be too short to publish; it was never used."""
+    def withdraw(self, grant: str, now: Seconds, sequence: int, reason: Reason) -> None:
+        """Take a grant out of the directive `sequence`, which has not left yet.
+
+        A grant that this directive would have been the first to name was never used. Any other may be
+        held by its keeper at this moment: it is let go, and waits for its read-back.
+        """
         holding = self._holdings[grant]
-        self.bucket = self.bucket.settle(grant, now)
-        if holding.raised is None:
+        if holding.sequence == sequence:
+            self.bucket = self.bucket.settle(grant, now)
             del self._holdings[grant]
         else:
-            self._holdings[grant] = replace(holding, released=now, reason=Reason.BUDGET_EXHAUSTED)
+            self.release(holding.job, now, reason)
+
+    def lapse(self, now: Seconds) -> None:
+        """Let go of grants whose lease is over though nobody has read their knobs back yet.
+
+        They are not renewed: what their knobs use beyond the lease is an overrun, charged at the read-back.
+        """
+        for grant, reservation in self.bucket.reserved.items():
+            if reservation.until < now:
+                self.bucket = self.bucket.settle(grant, reservation.until)
+                holding = self._holdings[grant]
+                self._holdings[grant] = replace(
+                    holding, released=reservation.until, reason=Reason.LEASE_ENDED
+                )
 
     def abandon(self, now: Seconds) -> None:
         """Nobody will ever report on these grants: they stay charged for their whole lease."""
@@ -114,19 +135,21 @@ class Ledger:
         return {grant: Seconds(max(0.0, seconds - RETURN_MARGIN)) for grant, seconds in length.items()}
 
     def account(
-        self, reports: Sequence[Report], cpu: Mapping[str, float]
+        self, reports: Sequence[Report], cpu: Mapping[str, float], now: Seconds
     ) -> tuple[list[SprintSpan], list[SprintSpan]]:
         """Take in what keepers read back: sprints that started, and sprints that ended with their cost.
 
         Args:
             reports: oldest first.
             cpu: CPU seconds used so far, by job.
+            now: the instant; nothing can have been read back later.
         """
         started: list[SprintSpan] = []
         ended: list[SprintSpan] = []
         for report in reports:
-            for knob in report.knobs.values():
-                self._account_knob(report, knob, cpu, started, ended)
+            for knob in sorted(report.knobs.values(), key=lambda knob: knob.at):
+                seen = replace(knob, at=Seconds(min(knob.at, now)))
+                self._account_knob(report, seen, cpu, started, ended)
         return started, ended
 
     def _account_knob(
@@ -137,9 +160,11 @@ class Ledger:
         started: list[SprintSpan],
         ended: list[SprintSpan],
     ) -> None:
-        for holding in [
-            h for h in self._holdings.values() if h.knob == knob.knob and h.sequence <= report.sequence
-        ]:
+        """A report says nothing about grants that came after the directive it answers."""
+        answered = (report.epoch, report.sequence)
+        for holding in [h for h in self._holdings.values() if h.knob == knob.knob]:
+            if (self._epoch, holding.sequence) > answered:
+                continue
             if knob.grant != holding.grant:
                 ended.append(self._close(holding, knob, cpu))
             elif holding.raised is None:
@@ -150,20 +175,31 @@ class Ledger:
     def _close(self, holding: Holding, knob: KnobReport, cpu: Mapping[str, float]) -> SprintSpan:
         """The knob no longer holds the grant: correct what was charged to what was used."""
         del self._holdings[holding.grant]
-        never_raised = holding.raised is None
+        raised = holding.raised
+        if raised is None and knob.outcome in WAS_HELD and knob.at > holding.published:
+            raised = holding.published  # up and down again between two reports
         if holding.released is None:  # the lease ended by itself, or the keeper could not raise the knob
-            self.bucket = self.bucket.settle(holding.grant, holding.published if never_raised else knob.at)
-        elif not never_raised and knob.at > holding.released:
-            self.bucket = self.bucket.charge(CoreSeconds(holding.rate * (knob.at - holding.released)))
-        reason = (
-            knob.outcome
-            if never_raised
-            else Reason.LEASE_ENDED
-            if holding.released is None
-            else holding.reason
-        )
-        start = knob.at if never_raised else holding.raised
+            # up to the end of the sprint the bucket may not have refilled
+            self.bucket = self.bucket.advance(Seconds(max(self.bucket.at, knob.at)))
+            self.bucket = self.bucket.settle(holding.grant, holding.published if raised is None else knob.at)
+        elif raised is not None:
+            self._charge_overrun(holding.rate, knob.at - holding.released)
+        if raised is None:
+            reason = knob.outcome
+        elif holding.released is None:
+            reason = Reason.LEASE_ENDED
+        else:
+            reason = holding.reason
+        start = knob.at if raised is None else raised
         return _span(replace(holding, raised=start, reason=reason), knob.at, cpu)
+
+    def _charge_overrun(self, rate: Cores, overrun: float) -> None:
+        """What a knob used after its grant was let go, and what a paused bucket refilled meanwhile."""
+        if overrun <= 0:
+            return
+        budget = self.bucket.budget
+        refilled = budget.refill if budget.while_sprinting is RefillRule.PAUSED else 0.0
+        self.bucket = self.bucket.charge(CoreSeconds((rate + refilled) * overrun))
 
 
 def _span(holding: Holding, end: Seconds | None, cpu: Mapping[str, float]) -> SprintSpan:
