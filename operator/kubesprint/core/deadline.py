@@ -2,7 +2,8 @@
 
 A job that will be on time at base speed never sprints. One that will not be waits until the last
 instant at which sprinting all the rest of the way still meets its deadline: a lucky job then never
-needs it. What cannot be met even so is said, and gets no budget.
+needs it. What cannot be met even so is said, and gets no budget; a sprint that has begun goes on until
+its deadline has passed, for to stop just short of it would have wasted all of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,9 @@ from kubesprint.core.view import View
 from kubesprint.core.workload import JobView
 
 SAFETY = 1.0  # deviations of the remaining work that are planned for
+
+EARLY = Seconds(0.1)
+"""A sprint is planned to end this much before its deadline: a turn, a write and a read-back take time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,13 @@ class LeastSprint:
         )
 
 
-def _limits(view: View, estimates: Mapping[str, Estimate]) -> dict[str, Seconds]:
-    """The instant by which each running job must be over: its own deadline, or that of one behind it.
+def _limits(view: View, estimates: Mapping[str, Estimate]) -> dict[str, list[Seconds]]:
+    """The instants by which each running job should be over: for its own deadline, and for those behind it.
 
-    The queue is dealt to the servers in the order in which they come free at base speed; a job's limit
-    is the latest end that leaves every later job of its server time to finish at sprint speed.
+    The queue is dealt to the servers in the order in which they come free at base speed; a deadline behind
+    a job limits it to the latest end that leaves every job up to that one time to finish at sprint speed.
     """
-    chains: dict[str, list[JobView]] = {job.name: [job] for job in view.running()}
+    chains: dict[str, list[JobView]] = {job.name: [] for job in view.running()}
     ends = {job.name: view.now + _left(estimates, job) for job in view.running()}
     for job in view.queued():
         if not ends or job.name not in estimates:
@@ -57,40 +61,56 @@ def _limits(view: View, estimates: Mapping[str, Estimate]) -> dict[str, Seconds]
         first = min(ends, key=lambda name: ends[name])
         chains[first].append(job)
         ends[first] += _left(estimates, job)
-    return {name: _latest_end(chain, estimates) for name, chain in chains.items()}
+    return {job.name: _chain_limits(job, chains[job.name], estimates) for job in view.running()}
 
 
 def _left(estimates: Mapping[str, Estimate], job: JobView) -> float:
     return estimates[job.name].remaining if job.name in estimates else 0.0
 
 
-def _latest_end(chain: Sequence[JobView], estimates: Mapping[str, Estimate]) -> Seconds:
-    latest = float(FOREVER)
-    for job in reversed(chain[1:]):
-        latest = min(latest, FOREVER if job.deadline is None else job.deadline)
+def _chain_limits(
+    head: JobView, behind: Sequence[JobView], estimates: Mapping[str, Estimate]
+) -> list[Seconds]:
+    limits = [] if head.deadline is None else [head.deadline]
+    ahead = 0.0
+    for job in behind:
         estimate = estimates[job.name]
-        latest -= estimate.remaining / (estimate.rate if estimate.trusted else 1.0)
-    head = chain[0].deadline
-    return Seconds(min(latest, FOREVER if head is None else head))
+        ahead += estimate.remaining / (estimate.rate if estimate.trusted else 1.0)
+        if job.deadline is not None:
+            limits.append(Seconds(job.deadline - ahead))
+    return limits
 
 
-def _job_trigger(view: View, job: JobView, estimate: Estimate, limit: Seconds, safety: float) -> JobTrigger:
-    if limit == FOREVER:
+def _job_trigger(
+    view: View, job: JobView, estimate: Estimate, limits: Sequence[Seconds], safety: float
+) -> JobTrigger:
+    """By the tightest limit that can be met: a deadline that is lost must not cost another one."""
+    if not limits:
         return JobTrigger(at=FOREVER, reason=Reason.ON_TIME, sentence=f"{job.name} has no deadline to meet.")
-    work = estimate.remaining + safety * min(estimate.deviation, estimate.remaining)
-    at_base, at_sprint = view.now + work, view.now + work / estimate.rate
-    whose = "its deadline" if limit == job.deadline else "a deadline behind it"
-    if at_base <= limit:
-        sentence = f"{job.name} meets {whose} at base speed with {limit - at_base:.2f} s to spare."
-        return JobTrigger(at=FOREVER, reason=Reason.ON_TIME, sentence=sentence)
-    if view.now + estimate.remaining / estimate.rate > limit:
-        late = view.now + estimate.remaining / estimate.rate - limit
-        sentence = f"{job.name} cannot meet {whose}: sprinting all the way it would be {late:.2f} s late."
+    sprinting = job.name in view.grants
+    soonest = view.now + estimate.remaining / estimate.rate
+    can_be_met = [limit for limit in limits if (view.now if sprinting else soonest) <= limit]
+    if not can_be_met:
+        limit = max(limits)
+        sentence = (
+            f"{job.name} cannot meet {_whose(job, limit)}: "
+            f"sprinting all the way it would be {soonest - limit:.2f} s late."
+        )
         return JobTrigger(at=FOREVER, reason=Reason.CANNOT_MEET_DEADLINE, sentence=sentence)
-    # A sprint that has begun goes on: stopping it now would only miss the deadline.
-    at = view.now if job.name in view.grants else Seconds(max(view.now, limit - (at_sprint - view.now)))
+    limit = min(can_be_met)
+    work = estimate.remaining + safety * min(estimate.deviation, estimate.remaining)
+    late = view.now + work - limit
+    if late <= 0:
+        sentence = f"{job.name} meets {_whose(job, limit)} at base speed with {-late:.2f} s to spare."
+        return JobTrigger(at=FOREVER, reason=Reason.ON_TIME, sentence=sentence)
+    latest = limit - EARLY - work / estimate.rate
+    at = view.now if sprinting else Seconds(max(view.now, latest))
     sentence = (
-        f"{job.name} would miss {whose} by {at_base - limit:.2f} s at base speed; "
-        f"sprinting from {max(0.0, at - view.now):.2f} s from now meets it."
+        f"{job.name} would miss {_whose(job, limit)} by {late:.2f} s at base speed; "
+        f"it needs a sprint from {at - view.now:.2f} s from now on."
     )
     return JobTrigger(at=at, reason=Reason.DEADLINE_AT_RISK, sentence=sentence)
+
+
+def _whose(job: JobView, limit: Seconds) -> str:
+    return "its deadline" if limit == job.deadline else "a deadline behind it"

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from kubesprint.core.forecast import Estimate
-from kubesprint.core.modeldriven import present_jobs, rules_of
+from kubesprint.core.modeldriven import present_jobs, rules_of, sprint_level
 from kubesprint.core.policy import Trigger
-from kubesprint.core.simulation import Present, QueueSimulator
-from kubesprint.core.units import Seconds
+from kubesprint.core.simulation import Present, QueueSimulator, SimJob
+from kubesprint.core.units import FOREVER, Seconds
 from kubesprint.core.view import View
+from kubesprint.core.workload import JobView
 
 
 def predict_responses(
@@ -21,12 +22,20 @@ def predict_responses(
     """
     waiting = sorted(view.running() + view.queued(), key=lambda job: job.arrival)
     jobs = [
-        replace(simulated, trigger=trigger.own[job.name].at) if job.name in trigger.own else simulated
+        replace(simulated, trigger=_trigger(job, simulated, trigger))
         for job, simulated in zip(waiting, present_jobs(view, estimates), strict=True)
     ]
     rules = replace(rules_of(view, trigger.clock), timeout=trigger.after)
-    level = Seconds(max(0.0, view.bucket.physical_level()) / view.cost_rate)
-    outcomes = simulate(jobs, rules, view.servers, Present(now=view.now, level=level))
+    outcomes = simulate(jobs, rules, view.servers, Present(now=view.now, level=sprint_level(view)))
     return {
         job.name: Seconds(outcome.end - job.arrival) for job, outcome in zip(waiting, outcomes, strict=True)
     }
+
+
+def _trigger(job: JobView, simulated: SimJob, trigger: Trigger) -> Seconds | None:
+    """What holds for this job, as `decide` will see it; None: the time-out for all."""
+    if not job.selected:
+        return FOREVER
+    if trigger.needs_trust and simulated.trigger is not None:
+        return simulated.trigger  # not trusted
+    return trigger.own[job.name].at if job.name in trigger.own else None
