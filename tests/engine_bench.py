@@ -45,7 +45,7 @@ def queued(name: str, arrival: float = 0.0, **more: object) -> JobView:
 def running(name: str, slot: str = "slot0", cpu: float | None = 0.0, **more: object) -> JobView:
     """A job that runs since time 0."""
     reading = None if cpu is None else Reading(value=cpu, age=0.0)
-    return queued(name, state=JobState.RUNNING, slot=slot, start=0.0, cpu=reading, **more)
+    return replace(queued(name, state=JobState.RUNNING, slot=slot, start=0.0, cpu=reading), **more)
 
 
 def finished(job: JobView, end: float = 0.0, cpu: float = 10.0) -> JobView:
