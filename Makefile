@@ -19,7 +19,7 @@ setup: $(STAMP) ## make .venv with everything in it
 
 .PHONY: demo
 demo: $(STAMP) ## the main job on real training processes, three minutes
-	$(BIN)/kubesprint demo --out $(OUT)/demo
+	$(BIN)/kubesprint demo
 
 .PHONY: test
 test: $(STAMP) ## every test this machine can run

@@ -28,6 +28,7 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 def build() -> typer.Typer:
     """The application with all its commands; imports happen here, not at import of this module."""
+    from kubesprint.apps.demo.command import demo
     from kubesprint.apps.doctor import doctor
     from kubesprint.apps.explain import explain
     from kubesprint.apps.export import export
@@ -36,6 +37,6 @@ def build() -> typer.Typer:
     from kubesprint.apps.run import run
     from kubesprint.apps.simulate import simulate
 
-    for command in (run, profile, simulate, export, explain, doctor, restore):
+    for command in (demo, run, profile, simulate, export, explain, doctor, restore):
         app.command()(command)
     return app

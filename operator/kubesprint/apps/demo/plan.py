@@ -37,7 +37,7 @@ BY_AFFINITY = Speeds(base_cores=1.0, sprint_cores=2.0, threads=2)
 class Size:
     """How much the demo runs. Times are seconds."""
 
-    seconds: float = 40.0  # over which the jobs of one run arrive; the last ones end a few seconds later
+    seconds: float = 36.0  # over which the jobs of one run arrive; the last ones end a few seconds later
     slots: int = 2
     load: float = 0.95  # of the slots, at base speed
     capacity_seconds: float = 8.0  # the budget, in seconds of one job's sprint
