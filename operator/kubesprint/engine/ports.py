@@ -86,7 +86,7 @@ class Purse(Protocol):
     """Where the level of the budget survives a restart."""
 
     def save(self, bucket: Bucket) -> None:
-        """Make the level durable; called before a grant is published."""
+        """Make the level durable; called before a grant is published. Raises `Unavailable`: none is then."""
         ...
 
 

@@ -10,7 +10,7 @@ from engine_bench import ALWAYS, BASE, SPRINT, EngineBench, finished, measured, 
 from kubesprint.adapters.virtual.machine import VirtualJob, VirtualMachine
 from kubesprint.core.budget import Budget, RefillRule, full
 from kubesprint.core.deadline import LeastSprint
-from kubesprint.core.decision import Verb
+from kubesprint.core.decision import Decision, Verb
 from kubesprint.core.forecast import Forecaster
 from kubesprint.core.policy import FixedTimeout, JobTrigger, Trigger
 from kubesprint.core.reasons import Reason
@@ -38,6 +38,18 @@ def test_invariant_5_a_mode_that_only_looks_publishes_nothing_and_leaves_the_pur
     assert bench.log == []
     assert bench.engine.bucket.level == 20.0
     assert not [d for turn in bench.turns for d in turn.decisions if d.verb is not Verb.HOLD]
+
+
+@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.RECOMMEND])
+def test_invariant_5_a_decision_that_slipped_through_is_still_not_published(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sprint = Decision(job="a", verb=Verb.SPRINT, reason=Reason.TRIGGER_REACHED, sentence="", inputs={})
+    monkeypatch.setattr("kubesprint.engine.engine.decide", lambda *_: [sprint])
+    monkeypatch.setattr("kubesprint.engine.engine._as_advice", lambda decision: decision)
+    bench = EngineBench(running("a"), mode=mode)
+    assert bench.turn().decisions == [sprint]
+    assert bench.log == []
 
 
 def test_invariant_5_recommend_says_what_enforce_would_do() -> None:
