@@ -128,7 +128,8 @@ class Engine:
     def lose_keeper(self) -> None:
         """Nobody holds the knobs any more: no grant is alive, and none may be made."""
         self.keeper_gone = True
-        self._ledger.abandon(self._clock.now())
+        cpu = _cpu_used(self._workloads.observe())
+        self._note_ended(self._ledger.abandon(self._clock.now(), cpu))
 
     def release(self, job: str, reason: Reason = Reason.FINISHED) -> None:
         """Let go of a job's sprint at once, without thinking: its slot is wanted."""
@@ -143,22 +144,24 @@ class Engine:
         self._account(self._workloads.observe(), self._clock.now())
 
     def _account(self, inventory: Inventory, now: Seconds) -> None:
-        cpu = {job.name: job.cpu.value for job in inventory.jobs if job.cpu is not None}
         reports: Sequence[Report] = [r for r in self._nodes.reports() if r.run == self.settings.run]
         if reports:
             superseded = reports[-1].epoch > self.settings.epoch
             self._trouble = Reason.STALE_EPOCH if superseded else reports[-1].trouble
-        started, ended = self._ledger.account(reports, cpu, now)
+        started, ended = self._ledger.account(reports, _cpu_used(inventory), now)
         self._ledger.bucket = self._ledger.bucket.advance(max(now, self._ledger.bucket.at))
         self._ledger.lapse(now)
+        self._spans[0].extend(started)
+        self._note_ended(ended)
+        for job in inventory.jobs:
+            if job.state is JobState.FINISHED:
+                self._ledger.release(job.name, now, Reason.FINISHED)
+
+    def _note_ended(self, ended: Sequence[SprintSpan]) -> None:
         for span in ended:
             wall, used = self._sprinted.get(span.job, (0.0, 0.0))
             length = 0.0 if span.end is None else span.end - span.start
             self._sprinted[span.job] = (wall + length, used + span.cpu)
-        for job in inventory.jobs:
-            if job.state is JobState.FINISHED:
-                self._ledger.release(job.name, now, Reason.FINISHED)
-        self._spans[0].extend(started)
         self._spans[1].extend(ended)
 
     def _drain(self) -> tuple[list[SprintSpan], list[SprintSpan]]:
@@ -261,6 +264,11 @@ class Engine:
     def _report(self, turn: Turn) -> Turn:
         self._recorder.record(turn)
         return turn
+
+
+def _cpu_used(inventory: Inventory) -> Mapping[str, float]:
+    """CPU seconds by job, where they were read."""
+    return {job.name: job.cpu.value for job in inventory.jobs if job.cpu is not None}
 
 
 def _held_turn(

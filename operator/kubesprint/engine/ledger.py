@@ -92,12 +92,18 @@ class Ledger:
                     holding, released=reservation.until, reason=Reason.LEASE_ENDED
                 )
 
-    def abandon(self, now: Seconds) -> None:
-        """Nobody will ever report on these grants: they stay charged for their whole lease."""
+    def abandon(self, now: Seconds, cpu: Mapping[str, float]) -> list[SprintSpan]:
+        """Nobody will ever report on these grants: they stay charged for their whole lease.
+
+        Returns:
+            What is known of their sprints: those seen to rise, up to now.
+        """
         self.bucket = self.bucket.advance(now)
         for grant in list(self.bucket.reserved):
             self.bucket = self.bucket.settle(grant, max(now, self.bucket.reserved[grant].until))
+        raised = [h for h in self._holdings.values() if h.raised is not None]
         self._holdings.clear()
+        return [_span(replace(h, reason=Reason.NO_KEEPER), now, cpu) for h in raised]
 
     def busy_knobs(self) -> set[str]:
         """Knobs that are, or may be, above base."""

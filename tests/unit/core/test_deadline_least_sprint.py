@@ -107,6 +107,12 @@ def test_a_deadline_that_is_lost_behind_does_not_cost_the_running_job_its_own() 
     assert "its deadline" in own.sentence
 
 
+def test_of_two_deadlines_that_can_be_met_the_tighter_one_counts() -> None:
+    for own_deadline, behind in ((20.0, 13.0), (8.0, 30.0)):
+        seen = view(running("a", deadline=own_deadline), queued("b", deadline=behind))
+        assert triggers(seen)["a"].at == pytest.approx(8.0 - EARLY - 5.0)
+
+
 def test_on_two_servers_a_queued_job_leans_on_the_one_that_is_free_first() -> None:
     """a has 10 s left and b 4 s: c follows b, and c's deadline is b's business only."""
     seen = view(running("a"), running("b", "slot1", cpu=6.0), queued("c", deadline=8.0), servers=2)

@@ -211,6 +211,20 @@ def test_without_a_keeper_nothing_is_published_and_leases_stay_charged() -> None
     assert bench.engine.at_base("slot0")  # its end is the journal's business now; jobs go on
 
 
+def test_a_sprint_that_lost_its_keeper_is_told_as_far_as_it_was_seen() -> None:
+    bench = EngineBench(running("a"), running("b", "slot1"))
+    bench.turn(0.0)
+    bench.read_back("slot0", bench.directives()[-1].grants[0].grant)
+    bench.turn(0.5, running("a", cpu=1.0), running("b", "slot1"))
+    bench.clock.advance_to(2.0)
+    bench.engine.lose_keeper()
+    ended = bench.turn(2.0).ended
+    assert [(s.job, s.start, s.end, s.cpu, s.reason) for s in ended] == [
+        ("a", 0.0, 2.0, 0.0, Reason.NO_KEEPER)
+    ]
+    assert not bench.engine.sprint_open("a")
+
+
 def test_a_purse_that_fails_grants_nothing_says_so_and_the_run_goes_on() -> None:
     bench = EngineBench(running("a"))
     bench.purse_works = False
