@@ -146,7 +146,12 @@ def _as_simulated(view: View, job: JobView, estimate: Estimate) -> SimJob:
 
 def sprint_level(view: View) -> Seconds:
     """What the bucket holds, in the simulator's sprint seconds."""
-    return Seconds(max(0.0, view.bucket.physical_level()) / view.cost_rate)
+    return Seconds(_in_sprints(max(0.0, view.bucket.physical_level()), view))
+
+
+def _in_sprints(core_seconds: float, view: View) -> float:
+    """Core-seconds as seconds of one job's sprint; a sprint that adds nothing is not worth having: 0."""
+    return core_seconds / view.cost_rate if view.cost_rate > 0 else 0.0
 
 
 def rules_of(view: View, clock: TriggerClock) -> SprintRules:
@@ -154,8 +159,8 @@ def rules_of(view: View, clock: TriggerClock) -> SprintRules:
     budget: Budget = view.bucket.budget
     return SprintRules(
         clock=clock,
-        capacity=Seconds(budget.capacity / view.cost_rate),
-        refill=budget.refill / view.cost_rate,
+        capacity=Seconds(_in_sprints(budget.capacity, view)),
+        refill=_in_sprints(budget.refill, view),
         refill_rule=budget.while_sprinting,
         hysteresis=budget.hysteresis,
     )

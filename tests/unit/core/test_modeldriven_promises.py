@@ -102,3 +102,13 @@ def test_the_announced_future_is_looked_at_only_by_the_labelled_bound() -> None:
     )
     assert "1 futures" in knowing.choose(seen, known, hurry=False).sentence
     assert "3 futures" in strategy().choose(seen, known, hurry=False).sentence
+
+
+def test_a_sprint_that_adds_nothing_is_simulated_as_no_budget_and_not_divided_by() -> None:
+    """A policy whose sprint equals its base, such as the one that only observes, must not stop a run."""
+    seen = busy()
+    idle = replace(seen, sprint=seen.base)
+
+    trigger = strategy().choose(idle, estimates(idle.jobs, MODELS), hurry=False)
+
+    assert (idle.cost_rate, trigger.after) == (0.0, float("inf"))
