@@ -186,5 +186,5 @@ _WITHHELD = {
     Reason.PAUSED: "the policy is paused",
     Reason.STOPPING: "the run is ending",
     Reason.NO_KEEPER: "no keeper holds the knobs",
-    Reason.JOURNAL_UNWRITABLE: "the journal cannot be written, so nothing new may be changed",
+    Reason.JOURNAL_UNWRITABLE: "what is needed after a crash cannot be written (journal, budget level)",
 }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from kubesprint.core.forecast import Estimate
-from kubesprint.core.modeldriven import present_jobs, rules_of, sprint_level, sprint_level
+from kubesprint.core.modeldriven import present_jobs, rules_of, sprint_level
 from kubesprint.core.policy import Trigger
 from kubesprint.core.simulation import Present, QueueSimulator, SimJob
 from kubesprint.core.units import FOREVER, Seconds
