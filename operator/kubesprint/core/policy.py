@@ -187,4 +187,6 @@ _WITHHELD = {
     Reason.STOPPING: "the run is ending",
     Reason.NO_KEEPER: "no keeper holds the knobs",
     Reason.JOURNAL_UNWRITABLE: "what is needed after a crash cannot be written (journal, budget level)",
+    Reason.STALE_EPOCH: "the keeper obeys a newer engine",
+    Reason.REJECTED: "the keeper refused what it was last told",
 }

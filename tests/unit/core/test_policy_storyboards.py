@@ -91,7 +91,15 @@ def test_two_jobs_share_one_bucket() -> None:
 
 @pytest.mark.parametrize(
     "reason",
-    [Reason.MODE_OBSERVE, Reason.PAUSED, Reason.STOPPING, Reason.NO_KEEPER, Reason.JOURNAL_UNWRITABLE],
+    [
+        Reason.MODE_OBSERVE,
+        Reason.PAUSED,
+        Reason.STOPPING,
+        Reason.NO_KEEPER,
+        Reason.JOURNAL_UNWRITABLE,
+        Reason.STALE_EPOCH,
+        Reason.REJECTED,
+    ],
 )
 def test_what_is_withheld_comes_before_everything_else_and_is_said_in_words(reason: Reason) -> None:
     always = FixedTimeout(0.0).choose(view(), {}, hurry=False)
