@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench NAME`. They measure and never judge: no timed assertion anywhere."""
