@@ -87,7 +87,7 @@ def _timed(call: Callable[[], object]) -> tuple[float, float]:
 
 
 def _steps(name: str, repeats: int) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for repeat in range(repeats):
         machine, engine = _scene(name)
         # A new arrival is what makes the strategy search again.
@@ -164,7 +164,7 @@ def main(words: list[str] | None = None) -> None:
     simulated = _simulator(2_000 if options.quick else 20_000, 5 if options.quick else 30)
     results.raw(steps, "steps")
     results.raw(simulated, "simulator")
-    rows = []
+    rows: list[Row] = []
     for clock in ("wall", "cpu"):
         groups: dict[str, list[float]] = {}
         for r in steps:
