@@ -34,9 +34,10 @@ def build() -> typer.Typer:
     from kubesprint.apps.export import export
     from kubesprint.apps.profile_command import profile
     from kubesprint.apps.restore import restore
-    from kubesprint.apps.run import run
+    from kubesprint.apps.run import RunCommand, run
     from kubesprint.apps.simulate import simulate
 
-    for command in (demo, run, profile, simulate, export, explain, doctor, restore):
+    for command in (demo, profile, simulate, export, explain, doctor, restore):
         app.command()(command)
+    app.command(cls=RunCommand)(run)
     return app

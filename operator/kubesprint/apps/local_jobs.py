@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubesprint.adapters.linux.jobs import JobProcess
+from kubesprint.adapters.linux.processes import RUN_MARK
+from kubesprint.adapters.linux.threads import thread_environment
 from kubesprint.core.errors import Unavailable
 from kubesprint.core.spec import JobSpec
-from kubesprint.core.units import CoreSeconds, Seconds
+from kubesprint.core.units import Cores, CoreSeconds, Seconds
 from kubesprint.core.workload import JobView, Reading
 from kubesprint.engine.ports import Clock, Inventory
 from kubesprint.engine.roster import Ending, Roster
+
+JOB_MARK = "KUBESPRINT_JOB"
 
 NOT_STARTED = 127
 """The exit code of a job whose program could not be started, as a shell has it."""
@@ -145,7 +149,19 @@ class LocalJobs:
         return None if process is None else self._tree_cpu(process.pid)
 
 
-def job_environment(spec: JobSpec, threads: Mapping[str, str], run: str, place: Place) -> Mapping[str, str]:
-    """Ours beneath the user's: thread counts and waiting; ours above it: the marks that find survivors."""
-    marks = {"KUBESPRINT_RUN": run, "KUBESPRINT_JOB": spec.name, **place.environment}
-    return {**threads, **os.environ, **spec.env, **marks}
+def job_environment(
+    spec: JobSpec, threads_for: Cores | None, run: str, marks: Mapping[str, str]
+) -> Mapping[str, str]:
+    """The whole environment of a job.
+
+    Args:
+        spec: its own variables win over those of this process.
+        threads_for: cores of a sprint, where the job may run on fewer: thread pools wait passively, unless
+            either environment says otherwise. None: left alone.
+        run: the run; a mark that survivors are found by, like `marks`.
+        marks: of the place it runs in.
+    """
+    environment = {**os.environ, **spec.env}
+    if threads_for is not None:
+        environment |= thread_environment(threads_for, environment)
+    return {**environment, RUN_MARK: run, JOB_MARK: spec.name, **marks}

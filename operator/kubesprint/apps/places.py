@@ -1,6 +1,5 @@
 """How jobs get into the slots that the keeper made, and how their CPU time is read there."""
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,6 @@ from kubesprint.adapters.linux.hardware import SlotHardware, enter
 from kubesprint.adapters.linux.processes import parse_stat
 from kubesprint.apps.keeper_link import KeeperLink
 from kubesprint.apps.local_jobs import Place
-from kubesprint.core.allocation import Allocation
 
 
 def places_of(hardware: SlotHardware | None, link: KeeperLink | None) -> Mapping[str, Place]:
@@ -51,10 +49,3 @@ def _move_in(link: KeeperLink, knob: str, pid: int) -> None:
     except OSError:
         return  # it has ended already
     link.tenant(knob, pid, stat.start)
-
-
-def thread_counts(sprint: Allocation) -> Mapping[str, str]:
-    """Thread pools as wide as the sprint, and waiting without spinning when they are narrower."""
-    count = str(max(1, math.ceil(sprint.cores)))
-    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return {**dict.fromkeys(pools, count), "OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,11 +1,14 @@
 """The folder of a run: what was asked for, kept beside what came of it, so that a run can be resumed."""
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubesprint.adapters.files.lock import RunLock
 from kubesprint.adapters.files.results import EVENTS, JOBS, EventLog, JobTable, read_events, read_jobs
 from kubesprint.core.errors import Refused
 from kubesprint.core.records import JobRecord
@@ -33,6 +36,7 @@ class RunFolder:
     events: EventLog
     table: JobTable
     earlier: Earlier | None
+    lock: RunLock  # one process at a time writes here
 
     @property
     def logs(self) -> Path:
@@ -43,6 +47,25 @@ class RunFolder:
         """Make everything durable."""
         self.events.close()
         self.table.close()
+        self.lock.release()
+
+
+def check_new(path: Path) -> None:
+    """See, without changing anything, that a run folder can be made. Raises `Refused`."""
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise Refused(
+                f"--out: {path} exists and is not empty; choose another folder, or continue it with --resume"
+            )
+        nearest = path.absolute()
+        while not nearest.exists():
+            nearest = nearest.parent
+    except OSError as error:
+        raise Refused(f"--out: {path} cannot be reached: {error.strerror}; choose another folder") from error
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise Refused(
+            f"--out: {path} cannot be made: {nearest} is not a folder that user {os.geteuid()} may write"
+        )
 
 
 def create(path: Path, inputs: Mapping[str, Path], origin: Mapping[str, object]) -> RunFolder:
@@ -51,11 +74,8 @@ def create(path: Path, inputs: Mapping[str, Path], origin: Mapping[str, object])
     Raises:
         Refused: it exists and is not empty, or cannot be made.
     """
+    check_new(path)
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise Refused(
-                f"--out: {path} exists and is not empty; choose another folder, or continue it with --resume"
-            )
         (path / "jobs").mkdir(parents=True, exist_ok=True)
         (path / INPUTS).mkdir(exist_ok=True)
         for name, source in inputs.items():
@@ -63,11 +83,35 @@ def create(path: Path, inputs: Mapping[str, Path], origin: Mapping[str, object])
         (path / INPUTS / ORIGIN).write_text(json.dumps(dict(origin), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise Refused(f"--out: {path} cannot be written: {error.strerror}; choose another folder") from error
-    return RunFolder(path=path, events=EventLog(path / EVENTS), table=JobTable(path / JOBS), earlier=None)
+    return RunFolder(
+        path=path,
+        events=EventLog(path / EVENTS),
+        table=JobTable(path / JOBS),
+        earlier=None,
+        lock=_lock(path),
+    )
 
 
-def reopen(path: Path) -> RunFolder:
-    """Continue a run folder.
+def discard_unused(folder: RunFolder) -> None:
+    """Remove a folder in which no run has begun: it was refused after all."""
+    folder.close()
+    if folder.earlier is None and (folder.path / EVENTS).stat().st_size == 0:
+        shutil.rmtree(folder.path)
+
+
+def _lock(path: Path) -> RunLock:
+    """Let nobody else write here as long as this process lives. Raises `Refused`."""
+    descriptor = os.open(path / INPUTS / ORIGIN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Refused(f"--resume: the run in {path} is live; wait for it or end it first") from error
+    return RunLock(descriptor)
+
+
+def earlier_part(path: Path) -> Earlier:
+    """What a run folder holds so far; changes nothing.
 
     Raises:
         Refused: it holds no run.
@@ -80,17 +124,23 @@ def reopen(path: Path) -> RunFolder:
     if not starts:
         raise Refused(f"--resume: {path} ended before its run began; start it anew in an empty folder")
     records = read_jobs(path / JOBS) if (path / JOBS).is_file() else []
-    earlier = Earlier(
+    return Earlier(
         run=str(starts[0]["run"]),
         epoch=len(starts),
         elapsed=Seconds(max(float(event["at"]) for event in events)),
         records=tuple(records),
     )
+
+
+def reopen(path: Path) -> RunFolder:
+    """Continue a run folder. Raises as `earlier_part`, and `Refused` while another process writes there."""
+    lock = _lock(path)
     return RunFolder(
         path=path,
+        earlier=earlier_part(path),
         events=EventLog(path / EVENTS, resume=True),
         table=JobTable(path / JOBS, resume=True),
-        earlier=earlier,
+        lock=lock,
     )
 
 

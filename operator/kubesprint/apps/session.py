@@ -17,7 +17,7 @@ from kubesprint.adapters.linux.jobs import tree_cpu_seconds
 from kubesprint.adapters.system import SystemClock
 from kubesprint.apps.keeper_link import KeeperLink
 from kubesprint.apps.local_jobs import LocalJobs, Place, job_environment
-from kubesprint.apps.places import places_of, thread_counts
+from kubesprint.apps.places import places_of
 from kubesprint.apps.recovery import restore_from_journal
 from kubesprint.apps.run_folder import RunFolder
 from kubesprint.apps.run_log import RunLog, budget_fields
@@ -28,7 +28,7 @@ from kubesprint.core.forecast import Forecaster, KindModel
 from kubesprint.core.policy import Strategy
 from kubesprint.core.reasons import Reason
 from kubesprint.core.records import JobRecord
-from kubesprint.core.spec import Policy, QueueSpec
+from kubesprint.core.spec import JobSpec, Policy, QueueSpec
 from kubesprint.core.units import CoreSeconds, Seconds
 from kubesprint.core.workload import JobState, JobView, Reading
 from kubesprint.engine.engine import Engine, EngineSettings
@@ -182,16 +182,20 @@ class Session:
 
     def _jobs(self, roster: Roster) -> LocalJobs:
         request = self._request
-        threads = thread_counts(request.policy.sprint)
         return LocalJobs(
             roster,
             clock=self._clock,
             places=places_of(request.hardware, self._link),
             plain=Place(),
             logs=self._folder.logs,
-            env=lambda spec, place: job_environment(spec, threads, request.run, place),
+            env=self._environment,
             tree_cpu=tree_cpu_seconds,
         )
+
+    def _environment(self, spec: JobSpec, place: Place) -> Mapping[str, str]:
+        """Threads are counted for a job only where its cores will change."""
+        cores = self._request.policy.sprint.cores if place.enter is not None else None
+        return job_environment(spec, cores, self._request.run, place.environment)
 
     def _engine(self, jobs: LocalJobs) -> Engine:
         request, policy = self._request, self._request.policy

@@ -13,11 +13,24 @@ def replace_durably(path: Path, text: str) -> None:
     Raises:
         Unavailable: the disk is full, read-only or not ours; the old file is untouched.
     """
+    _replace(path, text, sync=True)
+
+
+def replace_whole(path: Path, text: str) -> None:
+    """Put `text` at `path`, whole or not at all, without waiting for the disk.
+
+    It survives the death of every process, but not that of the machine. Raises as `replace_durably`.
+    """
+    _replace(path, text, sync=False)
+
+
+def _replace(path: Path, text: str, *, sync: bool) -> None:
     temporary = path.with_name(f".{path.name}.new")
     try:
-        _write_synced(temporary, text)
+        _write(temporary, text, sync=sync)
         os.rename(temporary, path)  # noqa: PTH104 (the system call that is meant)
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
@@ -55,9 +68,10 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_synced(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, sync: bool) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kubesprint.adapters.files.durable import replace_durably, try_write
+from kubesprint.adapters.files.durable import replace_whole, try_write
 from kubesprint.core.budget import Bucket
 from kubesprint.core.errors import Refused, Unavailable
 from kubesprint.core.units import CoreSeconds
@@ -25,23 +25,39 @@ def choose_folder(given: Path | None, *, user: int, environment: Mapping[str, st
     return (Path(base) if base.startswith("/") else home / ".local" / "state") / "kubesprint"
 
 
+_ADVICE = "choose another with --state-dir"
+
+
+def check_folder(folder: Path) -> None:
+    """See, without changing anything, that `prepare_folder` has a chance. Raises `Refused`."""
+    nearest = folder.absolute()
+    try:
+        while not nearest.exists():
+            nearest = nearest.parent
+    except OSError as error:
+        raise Refused(f"state folder {folder} cannot be reached ({error.strerror}): {_ADVICE}") from error
+    if not nearest.is_dir():
+        raise Refused(f"state folder {folder} cannot be made ({nearest} is not a folder): {_ADVICE}")
+    if not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
+        raise Refused(f"state folder {folder} is not writable by user {os.geteuid()}: {_ADVICE}")
+
+
 def prepare_folder(folder: Path) -> Path:
     """Make the folder (0700) if it is missing, and see that it can be written.
 
     Raises:
         Refused: it cannot be made or written.
     """
-    advice = "choose another with --state-dir"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Refused(f"state folder {folder} cannot be made ({error.strerror}): {advice}") from error
+        raise Refused(f"state folder {folder} cannot be made ({error.strerror}): {_ADVICE}") from error
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise Refused(f"state folder {folder} is not writable by user {os.getuid()}: {advice}")
+        raise Refused(f"state folder {folder} is not writable by user {os.getuid()}: {_ADVICE}")
     try:
         try_write(folder / "state", 4096)
     except Unavailable as error:
-        raise Refused(f"state folder {folder} is not writable ({error}): {advice}") from error
+        raise Refused(f"state folder {folder} is not writable ({error}): {_ADVICE}") from error
     return folder
 
 
@@ -61,13 +77,17 @@ class Levels:
         return (CoreSeconds(level), saved) if abs(level) < float("inf") and saved >= 0 else None
 
     def save(self, policy_key: str, level: CoreSeconds, wall: float) -> None:
-        """Make a level durable. `wall` is seconds since 1970. Raises `Unavailable`."""
+        """Keep a level. `wall` is seconds since 1970. Raises `Unavailable`.
+
+        Not synced to disk: a decision must not wait for a disk (some 6 ms), and what was renamed outlives
+        every process that is killed. A crash of the whole machine may bring back an older level.
+        """
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise Unavailable(f"{self._folder} cannot be made: {error.strerror}") from error
         document = {"policy": policy_key, "level_core_seconds": level, "saved_unix_seconds": wall}
-        replace_durably(self._path(policy_key), json.dumps(document) + "\n")
+        replace_whole(self._path(policy_key), json.dumps(document) + "\n")
 
     def _path(self, policy_key: str) -> Path:
         safe = re.sub(r"[^A-Za-z0-9-]", lambda match: f"_{ord(match.group()):x}_", policy_key)
@@ -86,5 +106,5 @@ class FilePurse:
         self._wall = wall
 
     def save(self, bucket: Bucket) -> None:
-        """Make the level durable. Raises `Unavailable`."""
+        """Keep the level across a kill. Raises `Unavailable`."""
         self._levels.save(self._policy_key, bucket.level, self._wall())
