@@ -45,7 +45,7 @@ class Board:
         if self._live is not None:
             self._live.update(self._picture(turn), refresh=True)
         else:
-            self._console.print(self._line(turn), highlight=False, markup=False)
+            self._console.print(self._line(turn), highlight=False, markup=False, soft_wrap=True)
 
     def _counts(self, turn: Turn) -> dict[str, int]:
         assert turn.view is not None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubesprint.adapters.linux.jobs import JobProcess
+from kubesprint.adapters.linux.jobs import AdoptedJob, JobProcess
 from kubesprint.adapters.linux.processes import RUN_MARK
 from kubesprint.adapters.linux.threads import thread_environment
 from kubesprint.core.errors import Unavailable
@@ -28,6 +28,7 @@ class Place:
     enter: Callable[[], None] | None = None  # in the child, before exec
     cpu_seconds: Callable[[], float | None] | None = None  # of everything that ever ran in the slot
     tenant: Callable[[int], None] | None = None  # told the pid of the job that moved in
+    clear: Callable[[], None] | None = None  # ends what a job that is over has left in the slot
     environment: Mapping[str, str] = field(default_factory=dict)  # marks that survivors are found by
 
 
@@ -44,6 +45,7 @@ class LocalJobs:
         logs: Path,
         env: Callable[[JobSpec, Place], Mapping[str, str]],
         tree_cpu: Callable[[int], float | None],
+        adopt: Callable[[str], AdoptedJob | None] = lambda name: None,  # noqa: ARG005
     ) -> None:
         """Take over a roster.
 
@@ -55,15 +57,18 @@ class LocalJobs:
             logs: folder of the jobs' output.
             env: the whole environment of a job in a place.
             tree_cpu: CPU seconds of a process and its children, where a slot has no meter.
+            adopt: the job of this name if it still runs, left over from an earlier part of this run.
         """
         self.roster = roster
-        self.processes: dict[str, JobProcess] = {}
+        self.processes: dict[str, JobProcess | AdoptedJob] = {}
+        self.adopted: list[str] = []
         self._clock = clock
         self._places = places
         self._plain = plain
         self._logs = logs
         self._env = env
         self._tree_cpu = tree_cpu
+        self._adopt = adopt
         self._meter_at_start: dict[str, float] = {}
 
     def observe(self) -> Inventory:
@@ -92,13 +97,29 @@ class LocalJobs:
             if finished is None:
                 continue
             view = self.roster.view(name)
-            cpu = self._cpu(view) if self._metered(view) else finished.cpu
+            cpu = self._cpu(view) if self._metered(view) else None
+            self._clear(view)
             del self.processes[name]
             self.roster.finish(
-                name, Ending(at=self._clock.now(), exit=finished.code, cpu=CoreSeconds(cpu or finished.cpu))
+                name,
+                Ending(
+                    at=self._clock.now(),
+                    exit=finished.code,
+                    cpu=finished.cpu if cpu is None else CoreSeconds(cpu),
+                ),
             )
             ended.append(name)
         return ended
+
+    def lose_places(self) -> None:
+        """The slots are gone: whatever starts from now on starts plainly."""
+        self._places = {}
+
+    def _clear(self, view: JobView) -> None:
+        """The next job has the slot alone."""
+        clear = self._place(view, view.slot).clear if view.slot is not None else None
+        if clear is not None:
+            clear()
 
     def terminate(self) -> None:
         """Ask every running job to end."""
@@ -111,6 +132,12 @@ class LocalJobs:
             process.kill()
 
     def _start(self, name: str, slot: str) -> None:
+        survivor = self._adopt(name)
+        if survivor is not None:
+            self.roster.start(name, slot, self._clock.now(), plainly=True)
+            self.processes[name] = survivor
+            self.adopted.append(name)
+            return
         spec = self.roster.specs[name]
         place = self._place(self.roster.view(name), slot)
         now = self._clock.now()
@@ -142,7 +169,7 @@ class LocalJobs:
     def _cpu(self, view: JobView) -> float | None:
         """CPU seconds of a running job: from its slot's meter, or from its process tree."""
         meter = self._place(view, view.slot).cpu_seconds if view.slot is not None else None
-        if meter is not None:
+        if meter is not None and view.name in self._meter_at_start:
             value = meter()
             return None if value is None else max(0.0, value - self._meter_at_start[view.name])
         process = self.processes.get(view.name)

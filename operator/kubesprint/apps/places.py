@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from kubesprint.adapters.linux.hardware import SlotHardware, enter
+from kubesprint.adapters.linux.jobs import kill_group
 from kubesprint.adapters.linux.processes import parse_stat
 from kubesprint.apps.keeper_link import KeeperLink
 from kubesprint.apps.local_jobs import Place
@@ -24,6 +25,7 @@ def _place(hardware: SlotHardware, link: KeeperLink, knob: str) -> Place:
         enter=partial(enter, entry),
         cpu_seconds=None if group is None else partial(_group_cpu_seconds, Path(group)),
         tenant=partial(_move_in, link, knob) if hardware.plan.mechanism == "affinity" else None,
+        clear=None if group is None else partial(kill_group, Path(group)),
         environment=dict(entry.environment),
     )
 

@@ -225,8 +225,14 @@ def _request(
         bucket=bucket,
         hardware=_hardware(options, queue, policy, run_id),
         seed=options.seed,
-        warnings=(*warnings, *(profiles.warnings if profiles else ())),
+        warnings=(*warnings, *_clock_warnings(policy), *(profiles.warnings if profiles else ())),
     )
+
+
+def _clock_warnings(policy: Policy) -> tuple[str, ...]:
+    if policy.mode is not Mode.ENFORCE or policy.sprint.clock == policy.base.clock:
+        return ()
+    return ("spec.sprint.clock: `kubesprint run` does not move clocks yet; sprints raise the cores only",)
 
 
 def _hardware(options: Options, queue: QueueSpec, policy: Policy, run_id: str) -> SlotHardware | None:

@@ -105,6 +105,8 @@ def run(
         raise typer.Exit(2) from error
     if outcome is None:
         return
+    if outcome.incomplete is not None:
+        typer.echo(f"kubesprint run: the results are incomplete: {outcome.incomplete}", err=True)
     if as_json:
         typer.echo(json.dumps(summary_document(outcome.summary)))
     raise typer.Exit(exit_code(outcome))
@@ -114,7 +116,8 @@ def exit_code(outcome: Outcome) -> int:
     """As documented in `--help`."""
     if outcome.ending.interrupted_by is not None:
         return 128 + outcome.ending.interrupted_by
-    return 1 if any(record.exit != 0 for record in outcome.records) else 0
+    failed = any(record.exit != 0 for record in outcome.records)
+    return 1 if failed or outcome.incomplete is not None else 0
 
 
 def execute(options: Options) -> Outcome | None:
@@ -212,4 +215,5 @@ def _say_result(console: Console, outcome: Outcome, report: Path) -> None:
     for record in outcome.records:
         if record.exit != 0:
             log = report.parent / "jobs" / f"{record.name}.log"
-            console.print(f"{record.name} ended with {record.exit}: see {log}", markup=False, highlight=False)
+            how = "outcome unknown" if record.exit is None else f"ended with {record.exit}"
+            console.print(f"{record.name}: {how}; see {log}", markup=False, highlight=False, soft_wrap=True)

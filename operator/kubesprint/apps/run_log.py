@@ -1,11 +1,12 @@
 """What a run leaves behind: turns and job endings become `events.jsonl` and `jobs.csv`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kubesprint.adapters.files.results import EventLog, JobTable
 from kubesprint.core.budget import Bucket
 from kubesprint.core.decision import Decision
+from kubesprint.core.errors import Unavailable
 from kubesprint.core.records import JobRecord
 from kubesprint.core.units import CoreSeconds, Seconds
 from kubesprint.core.workload import JobView
@@ -13,6 +14,7 @@ from kubesprint.engine.roster import Ending
 from kubesprint.engine.turn import SprintSpan, Turn
 
 BUDGET_EVERY = Seconds(1.0)
+CURVE_EVERY = Seconds(2.0)
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class RunLog:
         self.records: list[JobRecord] = []
         self.granted = CoreSeconds(0.0)
         self.warnings: list[str] = []
+        self.incomplete: str | None = None  # why not everything is in the files
         self._events = events
         self._table = table
         self._run = run
@@ -42,11 +45,21 @@ class RunLog:
         self._budget_at = -BUDGET_EVERY
         self._level = -1.0
         self._after: Seconds | None = None
+        self._curve_at = -CURVE_EVERY
         self._troubles: tuple[str, ...] = ()
 
     def write(self, at: Seconds, kind: str, /, **fields: object) -> None:
         """One event; `at` is on the engine's clock."""
-        self._events.append(at - self.origin, kind, **fields)
+        self._keep(lambda: self._events.append(at - self.origin, kind, **fields))
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Jobs go on when the disk is full: the first failure is noted, and told when the run ends."""
+        try:
+            write()
+        except Unavailable as error:
+            if self.incomplete is None:
+                self.incomplete = str(error)
+                self.warnings.append(f"results are incomplete from here on: {error}")
 
     def warn(self, at: Seconds, text: str) -> None:
         """One warning, kept for the summary as well."""
@@ -99,7 +112,7 @@ class RunLog:
             exit=ending.exit,
             predicted_response=self._predicted.get(view.name),
         )
-        self._table.append(row)
+        self._keep(lambda: self._table.append(row))
         self.records.append(row)
         self.write(
             ending.at,
@@ -147,13 +160,17 @@ class RunLog:
         if turn.trigger is None or turn.trigger.after == self._after:
             return
         self._after = turn.trigger.after
+        curve = {}
+        if turn.at - self._curve_at >= CURVE_EVERY:  # a curve is long, and changes little
+            self._curve_at = turn.at
+            curve = {"curve": [[round(value, 4) for value in point] for point in turn.trigger.curve]}
         self.write(
             turn.at,
             "trigger",
             after_seconds=turn.trigger.after,
             basis=turn.trigger.basis,
-            curve=[list(point) for point in turn.trigger.curve],
             sentence=turn.trigger.sentence,
+            **curve,
         )
 
     def _budget(self, at: Seconds, bucket: Bucket) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from kubesprint.adapters.files.facts import load_average, machine_facts
@@ -13,10 +14,12 @@ from kubesprint.adapters.files.state import FilePurse, Levels
 from kubesprint.adapters.files.summary import Summary, summarise, write_summary
 from kubesprint.adapters.link import Opening
 from kubesprint.adapters.linux.hardware import SlotHardware
-from kubesprint.adapters.linux.jobs import tree_cpu_seconds
+from kubesprint.adapters.linux.jobs import AdoptedJob, tree_cpu_seconds
+from kubesprint.adapters.linux.processes import RUN_MARK, marked_pids
+from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.system import SystemClock
 from kubesprint.apps.keeper_link import KeeperLink
-from kubesprint.apps.local_jobs import LocalJobs, Place, job_environment
+from kubesprint.apps.local_jobs import JOB_MARK, LocalJobs, Place, job_environment
 from kubesprint.apps.places import places_of
 from kubesprint.apps.recovery import restore_from_journal
 from kubesprint.apps.run_folder import RunFolder
@@ -66,6 +69,7 @@ class Outcome:
     summary: Summary
     ending: Ending
     records: list[JobRecord] = field(default_factory=list)
+    incomplete: str | None = None  # why the files of the run do not hold everything
 
 
 class NothingKept:
@@ -128,7 +132,7 @@ class Session:
                 interrupts=interrupts,
                 wake=self._wake,
                 show=show,
-                tend=lambda: self._tend(engine),
+                tend=lambda: self._tend(engine, jobs),
             )
             ending = loop.run()
         return self._close(engine, roster, ending)
@@ -190,7 +194,21 @@ class Session:
             logs=self._folder.logs,
             env=self._environment,
             tree_cpu=tree_cpu_seconds,
+            adopt=self._survivor,
         )
+
+    def _survivor(self, name: str) -> AdoptedJob | None:
+        """The job, if an earlier part of this run was killed and left it running: never start it twice."""
+        if self._folder.earlier is None:
+            return None
+        marks = {RUN_MARK: self._request.run, JOB_MARK: name}
+        find = partial(marked_pids, PseudoFs(), marks)
+        if not find():
+            return None
+        self._log.warn(
+            self._clock.now(), f"{name} still runs from before: it is waited for, its outcome is unknown"
+        )
+        return AdoptedJob(find)
 
     def _environment(self, spec: JobSpec, place: Place) -> Mapping[str, str]:
         """Threads are counted for a job only where its cores will change."""
@@ -257,11 +275,14 @@ class Session:
     def _wake(self) -> int | None:
         return self._link.fileno() if self._link is not None and self._link.alive() else None
 
-    def _tend(self, engine: Engine) -> None:
+    def _tend(self, engine: Engine, jobs: LocalJobs) -> None:
         """A keeper that is gone has put everything back, or left it to the journal: no more sprints."""
         if self._link is None or self._link.alive() or engine.keeper_gone:
             return
         engine.lose_keeper()
+        jobs.lose_places()
+        for line in restore_from_journal(self._state, lock=self._lock).failed:
+            self._log.warn(self._clock.now(), f"not put back: {line}")
         self._log.warn(self._clock.now(), f"the keeper has ended; {Reason.NO_KEEPER.value}: no more sprints")
 
     def _put_back(self) -> None:
@@ -282,7 +303,7 @@ class Session:
         status = "finished" if ending.interrupted_by is None else "interrupted"
         self._log.write(self._clock.now(), "budget", **budget_fields(engine.bucket))
         self._log.write(self._clock.now(), "ended", status=status)
-        self._folder.close()
+        self._close_folder()
         summary = summarise(
             self._log.records,
             run=request.run,
@@ -303,4 +324,15 @@ class Session:
             warnings=self._log.warnings,
         )
         write_summary(self._folder.path / SUMMARY, summary)
-        return Outcome(summary=summary, ending=ending, records=list(self._log.records))
+        return Outcome(
+            summary=summary,
+            ending=ending,
+            records=list(self._log.records),
+            incomplete=self._log.incomplete,
+        )
+
+    def _close_folder(self) -> None:
+        try:
+            self._folder.close()
+        except OSError as error:
+            self._log.incomplete = self._log.incomplete or f"{self._folder.path}: {error.strerror}"

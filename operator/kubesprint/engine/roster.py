@@ -75,11 +75,13 @@ class Roster:
         """Slots that no job occupies."""
         return [slot for slot in self._slots if slot not in self._taken]
 
-    def start(self, name: str, slot: str, at: Seconds) -> None:
-        """The job runs from now on."""
+    def start(self, name: str, slot: str, at: Seconds, *, plainly: bool = False) -> None:
+        """The job runs from now on; `plainly`: outside its slot, so that nothing may be done to it."""
         self._waiting.remove(name)
         self._taken[slot] = name
         self._views[name] = replace(self._views[name], state=JobState.RUNNING, slot=slot, start=at)
+        if plainly:
+            self._views[name] = replace(self._views[name], selected=False)
 
     def measure(self, name: str, cpu: Reading | None) -> None:
         """Note how much CPU a running job has used."""

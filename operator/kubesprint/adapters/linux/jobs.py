@@ -1,9 +1,12 @@
 """Job processes: each the leader of its own session and group, born inside its slot."""
 
 import os
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +18,8 @@ from kubesprint.core.units import CoreSeconds, Seconds
 class Exit:
     """How a process ended: its code as a shell shows it, and the CPU time of it and its reaped children."""
 
-    code: int
-    cpu: CoreSeconds
+    code: int | None  # None: not known, for it was not our child
+    cpu: CoreSeconds | None
 
 
 class JobProcess:
@@ -93,6 +96,64 @@ class JobProcess:
             os.killpg(self.pid, number)
         except ProcessLookupError:
             return  # nobody is left
+
+
+class AdoptedJob:
+    """A job of a killed run that lives on: not our child, so its outcome cannot be known."""
+
+    def __init__(self, find: Callable[[], Sequence[int]]) -> None:
+        """Watch what `find` names: the living processes of the job, one at least."""
+        self._find = find
+        self._over = False
+        self.pid, self.pidfd = 0, -1
+        self._over = not self._watch()
+
+    def poll(self) -> Exit | None:
+        """Whether the last of its processes has ended. Never blocks."""
+        while not self._over:
+            if not select.select([self.pidfd], [], [], 0)[0]:
+                return None
+            os.close(self.pidfd)
+            self._over = not self._watch()
+        return Exit(code=None, cpu=None)
+
+    def terminate(self) -> None:
+        """Ask the whole job to end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the whole job."""
+        self._signal(signal.SIGKILL)
+
+    def _watch(self) -> bool:
+        for pid in self._find():
+            try:
+                self.pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            self.pid = pid
+            return True
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._find():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def kill_group(group: Path) -> None:
+    """Kill everything in a control group, looking again for what was forked meanwhile."""
+    for _ in range(100):
+        try:
+            pids = [int(line) for line in (group / "cgroup.procs").read_text().split()]
+        except OSError:
+            return  # the group has gone
+        if not pids:
+            return
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.0005)
 
 
 def tree_cpu_seconds(pid: int, proc: Path = Path("/proc")) -> Seconds | None:
