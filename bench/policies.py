@@ -4,41 +4,31 @@ Every run starts with a full bucket, which refills only while nobody sprints (ru
 the policies is shuffled for each seed, and `always-again` repeats `always`: its ratio is the noise floor.
 The fixed time-out is planned before the runs, by simulation on the profile and on other arrivals.
 `--clairvoyant` adds the model-driven strategy with the true arrivals: a bound, not a policy.
-A run whose summary exists in the folder is not repeated: call again with the same --out to go on.
+A complete run in the folder is not repeated: call again with the same --out to go on.
 """
 
 import argparse
 import csv
 import json
-import os
 import random
-import secrets
 import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from rich.console import Console
 
 from bench.output import Results, add_common, progress, table
 from bench.ratios import Run, policy_rows, ratio_rows
-from kubesprint.adapters.files.lock import take_lock
-from kubesprint.adapters.files.state import choose_folder, prepare_folder
-from kubesprint.adapters.linux.hardware import open_slots
-from kubesprint.adapters.linux.pseudofs import PseudoFs
+from bench.real import Foreign, refuse, run_queue, state_folder, stop_if_interrupted
 from kubesprint.adapters.system import SystemClock
 from kubesprint.adapters.wire.quantities import parse_duration
-from kubesprint.apps import run_folder
 from kubesprint.apps.demo import plan
 from kubesprint.apps.documents import load_policy, load_profiles, load_queue, write_profiles
 from kubesprint.apps.profile_command import measure
-from kubesprint.apps.run import recover_leftovers
-from kubesprint.apps.session import Outcome, Request, Session
 from kubesprint.apps.wiring import kind_models, strategy_for
-from kubesprint.core.budget import full
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Forecaster, KindModel
 from kubesprint.core.policy import Strategy
@@ -78,9 +68,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options, self.folder = options, folder
-        self.state = choose_folder(
-            options.state_dir, user=os.geteuid(), environment=os.environ, home=Path.home()
-        )
+        self.state = state_folder(options.state_dir)
         self.size = plan.Size(
             slots=options.slots,
             load=options.load,
@@ -99,7 +87,9 @@ class Bench:
         shape = {key: getattr(self.options, key) for key in SHAPE}
         path = self.folder / "shape.json"
         if path.exists() and json.loads(path.read_text()) != shape:
-            _refuse(f"{path} holds other options, {path.read_text().strip()}; choose another --out")
+            refuse(
+                "policies", f"{path} holds other options, {path.read_text().strip()}; choose another --out"
+            )
         path.write_text(json.dumps(shape) + "\n")
 
     def document(self, name: str, content: Mapping[str, Any]) -> Path:
@@ -148,9 +138,9 @@ class Bench:
             profiles, missing, outcome = measure(
                 queue, self.policy("Auto"), self.options.rounds, self.state, runs, "quota", console
             )
-            _stop_if_interrupted(outcome)
+            stop_if_interrupted(outcome)
             if missing:
-                _refuse(f"{', '.join(missing)} failed; see {runs / 'jobs'}")
+                refuse("policies", f"{', '.join(missing)} failed; see {runs / 'jobs'}")
             write_profiles(path, profiles)
         return load_profiles(path).value
 
@@ -180,7 +170,7 @@ class Bench:
     def run(self, name: str, seed: int) -> Run:
         """One policy on one seed, or what an earlier call measured."""
         folder = self.folder / "runs" / f"seed-{seed}" / name
-        if not (folder / "summary.json").exists():
+        if not (folder / "foreign.json").exists():  # written last
             shutil.rmtree(folder, ignore_errors=True)  # a run that was cut short says nothing
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._execute(name, seed, folder)
@@ -190,7 +180,6 @@ class Bench:
         after = {"never": "Never", "timeout": f"{self.timeout:.3f}s"}.get(name)
         after = after or ("0s" if name.startswith("always") else "Auto")
         policy, queue, clock = self.policy(after), self.queue(seed), SystemClock()
-        run_id = time.strftime("bench-%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2)
 
         def strategy(forecaster: Forecaster) -> Strategy:  # called when the clock of the run has started
             dice, origin = random.Random(0), clock.now() - EARLY
@@ -200,26 +189,18 @@ class Bench:
             announced = known if name == "clairvoyant" else None
             return strategy_for(policy, None, forecaster, seed, parse_duration, announced)[1]
 
-        hardware = open_slots(PseudoFs(), run_id, queue.slots, policy.base, policy.sprint, "quota")
-        with take_lock(prepare_folder(self.state), run_id) as lock:
-            recover_leftovers(self.state, lock)
-            request = Request(
-                run=run_id,
-                queue=queue,
-                policy=policy,
-                models=self.models,
-                setting=name,
-                strategy=strategy,
-                bucket=full(policy.budget, clock.now()),
-                hardware=hardware,
-                remember_budget=False,
-                seed=seed,
-            )
-            made = run_folder.create(folder, {}, {"run": run_id})
-            outcome = Session(request, made, state=self.state, lock=lock, clock=clock).run(lambda _: None)
-        if outcome.ending.interrupted_by is not None:
-            (folder / "summary.json").unlink(missing_ok=True)  # so that it is repeated
-        _stop_if_interrupted(outcome)
+        foreign = Foreign()
+        run_queue(
+            queue,
+            policy,
+            strategy,
+            setting=name,
+            models=self.models,
+            seed=seed,
+            state=self.state,
+            folder=folder,
+        )
+        (folder / "foreign.json").write_text(json.dumps({"cores": foreign.cores()}) + "\n")
 
 
 def _sim_job(
@@ -230,22 +211,13 @@ def _sim_job(
     return SimJob(arrival=Seconds(origin + job.arrival_seconds), work=Seconds(work), rate=model.rate)
 
 
-def _refuse(why: str) -> NoReturn:
-    progress(f"bench policies: {why}")
-    sys.exit(2)
-
-
-def _stop_if_interrupted(outcome: Outcome) -> None:
-    if outcome.ending.interrupted_by is not None:
-        sys.exit(128 + outcome.ending.interrupted_by)
-
-
 def read_run(folder: Path, policy: str, seed: int) -> Run:
     """What `jobs.csv` says."""
     with (folder / "jobs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     good = [row for row in rows if row["exit"] == "0"]
     return Run(
+        foreign=json.loads((folder / "foreign.json").read_text())["cores"],
         policy=policy,
         seed=seed,
         responses={r["name"]: float(r["end_seconds"]) - float(r["arrival_seconds"]) for r in good},
@@ -277,6 +249,7 @@ def main(words: list[str] | None = None) -> None:
             "cpu_seconds": run.cpu,
             "sprint_seconds": run.sprint,
             "failed": run.failed,
+            "foreign_cores": run.foreign,
             "response_seconds": dict(run.responses),
         }
         for run in runs

@@ -20,6 +20,7 @@ class Run:
     failed: int
     cpu: float
     sprint: float
+    foreign: float = 0.0  # cores that others kept busy meanwhile
 
     @property
     def mean(self) -> float:
@@ -46,6 +47,7 @@ def policy_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "mad s": s.mad,
                 "sprint s": math.fsum(run.sprint for run in own) / len(own),
                 "cpu s": math.fsum(run.cpu for run in own) / len(own),
+                "foreign cores": math.fsum(run.foreign for run in own) / len(own),
             }
         )
     return rows

@@ -1,7 +1,10 @@
 """Policies compared in pairs: what the ratios mean."""
 
+import os
+
 import pytest
 from bench.ratios import Run, policy_rows, ratio_rows
+from bench.real import busy_seconds
 
 
 def run(policy: str, seed: int, *responses: float, cpu: float = 10.0, failed: int = 0) -> Run:
@@ -35,3 +38,9 @@ def test_seeds_are_paired_with_themselves_whatever_the_order() -> None:
     runs = [run("always", 1, 2.0), run("always", 2, 9.0), run("new", 2, 3.0), run("new", 1, 2.0)]
     row = next(r for r in ratio_rows(runs) if r["ratio"] == "always / new" and r["of"] == "raw")
     assert (row["least"], row["most"], row["seeds"]) == (pytest.approx(1.0), pytest.approx(3.0), 2)
+
+
+def test_busy_time_leaves_out_idle_and_waiting_for_disks() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    user, idle, wait, stolen = 3 * ticks, 50 * ticks, 7 * ticks, 2 * ticks
+    assert busy_seconds(f"cpu  {user} 0 0 {idle} {wait} 0 0 {stolen} 0 0\ncpu0 1 1\n") == pytest.approx(5.0)
