@@ -205,3 +205,39 @@ def test_killed_keeper_costs_the_sprints_not_the_jobs(tmp_path: Path) -> None:
         assert run.wait(PATIENCE) == 0
     assert exits(tmp_path / "o") == {"a": "0", "b": "0"}
     assert "keeper has ended" in (tmp_path / "o" / "events.jsonl").read_text()
+
+
+@pytest.mark.cgroups
+@needs_groups
+def test_full_disk_stops_the_writing_not_the_jobs(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(disk)], check=False).returncode:
+        pytest.skip("may not mount a file system")
+    try:
+        fill = f"cat /dev/zero >{disk}/fill 2>/dev/null; touch {tmp_path}/done"
+        queue = queue_file(tmp_path, {"a": ["sh", "-c", fill], "b": ["touch", str(tmp_path / "last")]})
+        policy = policy_file(tmp_path)
+        result = finish(tmp_path, queue, "--policy", policy, "--out", disk / "o")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert (tmp_path / "done").exists()
+    assert (tmp_path / "last").exists()
+    assert result.returncode == 1
+    assert "incomplete" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "state" / "journal").exists()
+
+
+@pytest.mark.cgroups
+@needs_groups
+def test_second_instance_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
+    queue = queue_file(tmp_path, {"a": ["sh", "-c", "touch up; until [ -e go ]; do sleep 0.1; done"]})
+    policy = policy_file(tmp_path)
+    with subprocess.Popen(command(tmp_path, queue, "--policy", policy, "--out", "o"), cwd=tmp_path) as run:
+        until((tmp_path / "up").exists)
+        second = finish(tmp_path, queue, "--policy", policy, "--out", "p")
+        (tmp_path / "go").touch()
+        run.wait(PATIENCE)
+    assert second.returncode == 2
+    assert not (tmp_path / "p").exists()

@@ -197,7 +197,11 @@ def _run(prepared: Prepared, folder: run_folder.RunFolder, lock: RunLock | None)
     else:
         with Board(console, request.setting, len(request.queue.jobs)) as board:
             outcome = session.run(board.show)
-    report = write_report(folder.path)
+    try:
+        report = write_report(folder.path)
+    except SprintError as error:  # the jobs are done: this is no refusal any more
+        outcome.incomplete = outcome.incomplete or str(error)
+        return outcome
     if not quiet:
         _say_result(console, outcome, report)
     return outcome

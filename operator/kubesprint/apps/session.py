@@ -26,6 +26,7 @@ from kubesprint.apps.run_folder import RunFolder
 from kubesprint.apps.run_log import RunLog, budget_fields
 from kubesprint.apps.run_loop import Ending, Interrupts, RunLoop
 from kubesprint.core.budget import Bucket
+from kubesprint.core.errors import Unavailable
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Forecaster, KindModel
 from kubesprint.core.policy import Strategy
@@ -323,7 +324,10 @@ class Session:
             restored=self._restored,
             warnings=self._log.warnings,
         )
-        write_summary(self._folder.path / SUMMARY, summary)
+        try:
+            write_summary(self._folder.path / SUMMARY, summary)
+        except Unavailable as error:
+            self._log.incomplete = self._log.incomplete or str(error)
         return Outcome(
             summary=summary,
             ending=ending,
