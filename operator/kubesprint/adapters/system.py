@@ -11,3 +11,7 @@ class SystemClock:
     def now(self) -> Seconds:
         """Seconds since some moment of this boot; not steered by anybody."""
         return Seconds(time.monotonic())
+
+    def wait(self, duration: Seconds) -> None:
+        """Sleep."""
+        time.sleep(duration)

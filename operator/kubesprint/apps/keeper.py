@@ -29,7 +29,8 @@ from kubesprint.adapters.link import (
 )
 from kubesprint.adapters.linux.hardware import SlotHardware, open_slots
 from kubesprint.adapters.linux.pseudofs import PseudoFs
-from kubesprint.apps.recovery import MonotonicClock, recover
+from kubesprint.adapters.system import SystemClock
+from kubesprint.apps.recovery import recover
 from kubesprint.core.errors import Refused, SprintError
 from kubesprint.core.lease import Directive
 from kubesprint.core.units import Seconds
@@ -54,7 +55,7 @@ class KeeperProcess:
         self._link = link
         self._folder = folder
         self._period = period
-        self._clock = MonotonicClock()
+        self._clock = SystemClock()
         self._keeper: NodeKeeper | None = None
         self._hardware: SlotHardware | None = None
         self._sent: Report | None = None

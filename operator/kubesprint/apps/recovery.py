@@ -9,6 +9,7 @@ from kubesprint.adapters.files.journal import open_journal
 from kubesprint.adapters.files.lock import RunLock, take_lock
 from kubesprint.adapters.linux.hardware import hardware_for_restore
 from kubesprint.adapters.linux.pseudofs import PseudoFs
+from kubesprint.adapters.system import SystemClock
 from kubesprint.core.errors import Refused
 from kubesprint.core.units import Seconds
 from kubesprint.engine.keeper_hand import place
@@ -18,18 +19,6 @@ WAIT_FOR_KEEPER = Seconds(5.0)
 """How long a keeper that still restores is waited for: it needs some tenths of a second."""
 
 _POLL = 0.1
-
-
-class MonotonicClock:
-    """`CLOCK_MONOTONIC`, the same for every process of a boot."""
-
-    def now(self) -> Seconds:
-        """Seconds since boot, without suspends."""
-        return Seconds(time.monotonic())
-
-    def wait(self, duration: Seconds) -> None:
-        """Sleep."""
-        time.sleep(duration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +46,7 @@ def recover(folder: Path, *, root: Path = Path("/")) -> Recovery:
         return Recovery(note=journal.note)
     run = journal.run
     hardware = hardware_for_restore(PseudoFs(str(root)), found)
-    result = put_back(MonotonicClock(), hardware, journal)
+    result = put_back(SystemClock(), hardware, journal)
     return Recovery(
         run=run,
         put_back=[f"{place(address)} = {found[address] or 'empty'}" for address in result.put_back],
