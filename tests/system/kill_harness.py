@@ -111,19 +111,18 @@ class Trial:
         if not struck or status not in (-signal.SIGKILL, 0, 1, 2) or (status == 0 and not self._spared()):
             scene.clean()
             return False
-        survivors = scene.jobs()
-        self.kill.survivors = len(survivors)
+        self.kill.survivors = len(scene.jobs())
         if status == -signal.SIGKILL:
-            self._recover(survivors)
+            self._recover()
         else:
             self._carried_on(status)
-        self._check(survivors)
+        self._check()
         return True
 
     def _spared(self) -> bool:
         return self.kill.choice.victims == "keeper"
 
-    def _recover(self, survivors: set[Process]) -> None:
+    def _recover(self) -> None:
         scene = self.scene
         recovery = self.kill.choice.recovery
         if recovery == "wait" and not scene.keepers():
@@ -133,7 +132,7 @@ class Trial:
             "wait": self._wait,
             "restore": self._restore,
             "next": self._next,
-            "resume": lambda: self._resume(survivors),
+            "resume": self._resume,
         }
         ways[recovery]()
 
@@ -162,13 +161,13 @@ class Trial:
             time.sleep(0.1)
         self._expect(status == 0, f"the next run ended with {status}")
 
-    def _resume(self, survivors: set[Process]) -> None:
+    def _resume(self) -> None:
         """Finish the queue. Survivors are ended first: a job never runs twice at once."""
         scene = self.scene
         self._wait()
-        for process in survivors | scene.jobs():
-            process.kill()
-        survivors.clear()
+        self._expect(not scene.killed(), "a job was killed before the resume")
+        for process in scene.jobs():
+            scene.kill(process)
         done, starts = set(scene.finished("out")), self._starts()
         begun = '"run"' in self._events()
         status, said = scene.call("run", "--resume", str(scene.out("out")), "--quiet", "--bucket", "full")
@@ -192,7 +191,7 @@ class Trial:
     def _all(self) -> Sequence[str]:
         return sorted(job.name for job in QUEUE)
 
-    def _check(self, survivors: set[Process]) -> None:
+    def _check(self) -> None:
         scene = self.scene
         self.kill.problems += scene.problems()
         self.kill.problems += scene.strays()
@@ -200,7 +199,7 @@ class Trial:
         self._expect(status == 0, f"the second restore ended with {status}: {said}")
         self._expect(said.startswith("nothing to restore"), f"the second restore found something: {said}")
         self.kill.problems += scene.problems()
-        self.kill.problems += scene.killed(survivors)
+        self.kill.problems += scene.killed()
 
     def _expect(self, holds: bool, problem: str) -> None:
         if not holds:

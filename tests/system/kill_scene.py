@@ -125,7 +125,7 @@ def wait_for(condition: Callable[[], bool], what: str, patience: float = PATIENC
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"waited {patience:g} s: {what}"
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +167,7 @@ class Scene:
     folder: Path
     program: forkserver.Program
     runs: set[str] = field(default_factory=set)  # their ids, as far as they came to write one
+    ended: set[int] = field(default_factory=set)  # pids of jobs that we ourselves ended
     before: Mapping[str, str] = field(default_factory=machine)
 
     def __post_init__(self) -> None:
@@ -286,11 +287,20 @@ class Scene:
                     left.append(f"process {process.pid} is kept on other CPUs")
         return left
 
-    def killed(self, before: set[Process]) -> Sequence[str]:
-        """Which of these processes are gone without having said that they ended."""
-        gone = [p for p in before if not p.alive()]
-        ended = {pid for event, _, pid in self.diary() if event == "end"}
-        return [f"process {p.pid} of a job was killed" for p in gone if p.pid not in ended]
+    def killed(self) -> Sequence[str]:
+        """Processes of jobs that are gone, not ended by us, and without a word of their end."""
+        diary = self.diary()
+        missing = {pid for event, _, pid in diary if event != "end"} - self.ended
+        missing -= {process.pid for process in self.jobs()}
+        missing -= {
+            pid for event, _, pid in self.diary() if event == "end"
+        }  # read last: it may just have ended
+        return [f"process {pid} of job {job} was killed" for event, job, pid in diary if pid in missing]
+
+    def kill(self, process: Process) -> None:
+        """End a process of a job."""
+        self.ended.add(process.pid)
+        process.kill()
 
     def clean(self) -> None:
         """End what still runs, by pid."""
