@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubesprint.adapters.linux.jobs import AdoptedJob, JobProcess
+from kubesprint.adapters.linux.jobs import AdoptedJob, JobProcess, SlotGone
 from kubesprint.adapters.linux.processes import RUN_MARK
 from kubesprint.adapters.linux.threads import thread_environment
 from kubesprint.core.errors import Unavailable
@@ -138,27 +139,35 @@ class LocalJobs:
             self.processes[name] = survivor
             self.adopted.append(name)
             return
-        spec = self.roster.specs[name]
         place = self._place(self.roster.view(name), slot)
-        now = self._clock.now()
         if place.cpu_seconds is not None:
             self._meter_at_start[name] = place.cpu_seconds() or 0.0
-        self.roster.start(name, slot, now)
+        self.roster.start(name, slot, self._clock.now())
         try:
-            process = JobProcess.start(
-                spec.command,
-                env=self._env(spec, place),
-                workdir=spec.workdir,
-                log=self._logs / f"{name}.log",
-                enter=place.enter,
-            )
+            try:
+                process = self._launch(name, place)
+            except SlotGone:  # its keeper has just ended, and the slot with it
+                self._meter_at_start.pop(name, None)
+                place = self._plain
+                process = self._launch(name, place)
         except Unavailable as error:
-            (self._logs / f"{name}.log").write_text(f"kubesprint: {error}\n")
+            with suppress(OSError):
+                (self._logs / f"{name}.log").write_text(f"kubesprint: {error}\n")
             self.roster.finish(name, Ending(at=self._clock.now(), exit=NOT_STARTED, cpu=CoreSeconds(0.0)))
             return
         self.processes[name] = process
         if place.tenant is not None:
             place.tenant(process.pid)
+
+    def _launch(self, name: str, place: Place) -> JobProcess:
+        spec = self.roster.specs[name]
+        return JobProcess.start(
+            spec.command,
+            env=self._env(spec, place),
+            workdir=spec.workdir,
+            log=self._logs / f"{name}.log",
+            enter=place.enter,
+        )
 
     def _place(self, view: JobView, slot: str) -> Place:
         return self._places.get(slot, self._plain) if view.selected else self._plain

@@ -1,12 +1,13 @@
 """How jobs get into the slots that the keeper made, and how their CPU time is read there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from kubesprint.adapters.linux.hardware import SlotHardware, enter
-from kubesprint.adapters.linux.jobs import kill_group
-from kubesprint.adapters.linux.processes import parse_stat
+from kubesprint.adapters.linux.jobs import end_all
+from kubesprint.adapters.linux.processes import Marked, parse_stat
+from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.apps.keeper_link import KeeperLink
 from kubesprint.apps.local_jobs import Place
 
@@ -25,9 +26,25 @@ def _place(hardware: SlotHardware, link: KeeperLink, knob: str) -> Place:
         enter=partial(enter, entry),
         cpu_seconds=None if group is None else partial(_group_cpu_seconds, Path(group)),
         tenant=partial(_move_in, link, knob) if hardware.plan.mechanism == "affinity" else None,
-        clear=None if group is None else partial(kill_group, Path(group)),
+        clear=partial(end_all, _occupants(hardware, knob)),
         environment=dict(entry.environment),
     )
+
+
+def _occupants(hardware: SlotHardware, knob: str) -> Callable[[], Sequence[int]]:
+    """Finds every process in a slot: by its group, else by its marks."""
+    files = hardware.join(knob)
+    if files:
+        return partial(_listed, Path(files[0]))
+    marked = Marked(PseudoFs(), hardware.plan.run_id, knob)
+    return lambda: [stat.pid for stat in marked.find()]
+
+
+def _listed(file: Path) -> Sequence[int]:
+    try:
+        return [int(pid) for pid in file.read_text().split()]
+    except OSError:
+        return ()  # the group is gone, and nobody can be in it
 
 
 def _group_cpu_seconds(group: Path) -> float | None:

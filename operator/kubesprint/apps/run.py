@@ -69,8 +69,8 @@ def run(
     Observe (the default) and Recommend start the jobs plainly; under Enforce each runs in a slot that
     is held at the base allocation and raised for sprints, and everything is put back at the end.
 
-    Exit codes: 0 the queue is done, 1 some job failed, 2 refused (nothing was started), 130 or 143
-    interrupted by SIGINT or SIGTERM.
+    Exit codes: 0 the queue is done, 1 some job failed or results could not be written, 2 refused
+    (nothing was started), 130 or 143 interrupted by SIGINT or SIGTERM.
 
     Examples:
 

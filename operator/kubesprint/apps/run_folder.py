@@ -4,15 +4,16 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kubesprint.adapters.files.lock import RunLock
 from kubesprint.adapters.files.results import EVENTS, JOBS, EventLog, JobTable, read_events, read_jobs
 from kubesprint.core.errors import Refused
 from kubesprint.core.records import JobRecord
-from kubesprint.core.units import Seconds
+from kubesprint.core.units import CoreSeconds, Seconds
 
 INPUTS = "inputs"
 ORIGIN = "origin.json"
@@ -26,6 +27,8 @@ class Earlier:
     epoch: int
     elapsed: Seconds  # on the run's clock, which stood still while nobody ran it
     records: tuple[JobRecord, ...]
+    lost: tuple[JobRecord, ...] = ()  # of `records`, those whose row was not written any more
+    arrived: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,24 +127,64 @@ def earlier_part(path: Path) -> Earlier:
     if not starts:
         raise Refused(f"--resume: {path} ended before its run began; start it anew in an empty folder")
     records = read_jobs(path / JOBS) if (path / JOBS).is_file() else []
+    lost = _lost(events, {record.name for record in records}, starts[-1])
     return Earlier(
         run=str(starts[0]["run"]),
         epoch=len(starts),
         elapsed=Seconds(max(float(event["at"]) for event in events)),
-        records=tuple(records),
+        records=(*records, *lost),
+        lost=lost,
+        arrived=frozenset(str(event["job"]) for event in events if event["type"] == "arrived"),
+    )
+
+
+_Event = Mapping[str, Any]
+
+
+def _lost(events: Sequence[_Event], known: set[str], head: _Event) -> tuple[JobRecord, ...]:
+    """Rows of jobs whose end was told but whose row was still to come when the run was killed."""
+    told: dict[str, dict[str, _Event]] = {}
+    sprints: dict[str, float] = {}
+    for event in events:
+        name = str(event.get("job", ""))
+        if event["type"] == "sprint_ended":
+            sprints[name] = sprints.get(name, 0.0) + float(event["seconds"])
+        told.setdefault(name, {})[event["type"]] = event
+    return tuple(
+        _row_from(name, seen, sprints.get(name, 0.0), head)
+        for name, seen in told.items()
+        if name not in known and "finished" in seen and "arrived" in seen
+    )
+
+
+def _row_from(name: str, seen: Mapping[str, _Event], sprint: float, head: _Event) -> JobRecord:
+    end, start, first = seen["finished"], seen.get("started"), seen.get("sprint_started")
+    return JobRecord(
+        run=str(head["run"]),
+        setting=str(head["setting"]),
+        kind=str(seen["arrived"]["kind"]),
+        arrival=Seconds(float(seen["arrived"]["at"])),
+        start=None if start is None else Seconds(float(start["at"])),
+        end=None if start is None else Seconds(float(end["at"])),
+        cpu=None if end["cpu_seconds"] is None else CoreSeconds(float(end["cpu_seconds"])),
+        sprint=Seconds(sprint),
+        sprint_start=None if first is None else Seconds(float(first["at"])),
+        sprint_cpu=CoreSeconds(0.0),  # nobody was there to account for it
+        name=name,
+        exit=end["exit"],
+        predicted_response=None,
     )
 
 
 def reopen(path: Path) -> RunFolder:
     """Continue a run folder. Raises as `earlier_part`, and `Refused` while another process writes there."""
     lock = _lock(path)
-    return RunFolder(
-        path=path,
-        earlier=earlier_part(path),
-        events=EventLog(path / EVENTS, resume=True),
-        table=JobTable(path / JOBS, resume=True),
-        lock=lock,
-    )
+    earlier = earlier_part(path)
+    table = JobTable(path / JOBS, resume=True)
+    for row in earlier.lost:
+        table.append(row)
+    events = EventLog(path / EVENTS, resume=True)
+    return RunFolder(path=path, earlier=earlier, events=events, table=table, lock=lock)
 
 
 def read_origin(path: Path) -> Mapping[str, object]:

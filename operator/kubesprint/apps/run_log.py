@@ -1,6 +1,6 @@
 """What a run leaves behind: turns and job endings become `events.jsonl` and `jobs.csv`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from kubesprint.adapters.files.results import EventLog, JobTable
@@ -29,7 +29,18 @@ class _Sprints:
 class RunLog:
     """The engine's recorder. Instants in the files count from the start of the run."""
 
-    def __init__(self, events: EventLog, table: JobTable, *, run: str, setting: str, origin: Seconds) -> None:
+    def __init__(
+        self,
+        events: EventLog,
+        table: JobTable,
+        *,
+        run: str,
+        setting: str,
+        origin: Seconds,
+        arrived: Collection[str] = (),
+    ) -> None:
+        """Write to a run folder; `arrived` names the jobs that an earlier part has told of."""
+        self._arrived = set(arrived)
         self.records: list[JobRecord] = []
         self.granted = CoreSeconds(0.0)
         self.warnings: list[str] = []
@@ -94,7 +105,7 @@ class RunLog:
         return self._predicted.get(job)
 
     def finished(self, view: JobView, ending: Ending) -> JobRecord:
-        """A job is over: one event and one row."""
+        """A job is over and the cost of its sprints is known: one row."""
         sprints = self._sprints.get(view.name, _Sprints())
         never_ran = view.start is None
         row = JobRecord(
@@ -104,7 +115,7 @@ class RunLog:
             arrival=Seconds(view.arrival - self.origin),
             start=None if view.start is None else Seconds(view.start - self.origin),
             end=None if never_ran else Seconds(ending.at - self.origin),
-            cpu=ending.cpu,
+            cpu=None if view.cpu is None else CoreSeconds(view.cpu.value),
             sprint=Seconds(sprints.wall),
             sprint_start=None if sprints.first is None else Seconds(sprints.first),
             sprint_cpu=CoreSeconds(sprints.cpu),
@@ -114,15 +125,26 @@ class RunLog:
         )
         self._keep(lambda: self._table.append(row))
         self.records.append(row)
+        return row
+
+    def arrived(self, view: JobView) -> None:
+        """A job is in the queue."""
+        if view.name in self._arrived:
+            return
+        self._arrived.add(view.name)
+        after = None if view.deadline is None else view.deadline - view.arrival
+        self.write(view.arrival, "arrived", job=view.name, kind=view.kind, deadline_seconds=after)
+
+    def ended(self, view: JobView, ending: Ending) -> None:
+        """A job is over, told at once: if the run is killed now, it must not repeat this job."""
         self.write(
             ending.at,
             "finished",
             job=view.name,
             exit=ending.exit,
-            response_seconds=row.response,
-            cpu_seconds=ending.cpu,
+            response_seconds=None if view.start is None else ending.at - view.arrival,
+            cpu_seconds=None if view.cpu is None else view.cpu.value,
         )
-        return row
 
     def _sprint_ended(self, span: SprintSpan) -> None:
         assert span.end is not None
@@ -163,7 +185,7 @@ class RunLog:
         curve = {}
         if turn.at - self._curve_at >= CURVE_EVERY:  # a curve is long, and changes little
             self._curve_at = turn.at
-            curve = {"curve": [[round(value, 4) for value in point] for point in turn.trigger.curve]}
+            curve = {"curve": [[_short(value) for value in point] for point in turn.trigger.curve]}
         self.write(
             turn.at,
             "trigger",
@@ -179,6 +201,11 @@ class RunLog:
             return
         self._budget_at, self._level = at, bucket.level
         self.write(at, "budget", **budget_fields(bucket))
+
+
+def _short(value: float) -> float:
+    """Four significant digits: nobody can see more in a plot."""
+    return float(f"{value:.4g}")
 
 
 def budget_fields(bucket: Bucket) -> Mapping[str, float]:

@@ -70,7 +70,7 @@ class Ending:
     """How the loop ended."""
 
     interrupted_by: int | None = None
-    dropped: tuple[str, ...] = ()  # jobs that never started
+    unfinished: tuple[str, ...] = ()  # never started, or ended by the interrupt: a resumed run runs them
 
 
 class RunLoop:
@@ -135,21 +135,35 @@ class RunLoop:
 
     def _turn(self) -> Turn:
         """Ended jobs first, so that their slots serve the next ones before anything is thought about."""
+        self._tend()
         ended = self._jobs.reap()
         for name in ended:
             self._engine.release(name)
+        ended = self._note_endings(ended)
         self._engine.listen()
         arrived = self._jobs.roster.arrive(self._clock.now())
         started = self._jobs.start_ready(self._engine.at_base)
-        self._tend()
         in_hurry = self._jobs.roster.waiting > 0 and bool(self._jobs.roster.free_slots())
         turn = self._engine.step(hurry=in_hurry)
         self._predict(turn, arrived)
         self._tell(turn, arrived, started)
-        self._closing.extend([*ended, *self._failed_to_start(started)])
+        self._closing.extend([*ended, *self._note_endings(self._failed_to_start(started))])
         self._close(patiently=True)
         self._show(turn)
         return turn
+
+    def _note_endings(self, names: list[str]) -> list[str]:
+        """Tell of jobs that ended; returns those that count. What the interrupt ended is unfinished."""
+        counted = []
+        for name in names:
+            ending = self._jobs.roster.endings[name]
+            if self._ending.interrupted_by is not None and ending.exit != 0:
+                self._ending.unfinished += (name,)
+                self._log.write(ending.at, "interrupted", job=name, exit=ending.exit)
+            else:
+                self._log.ended(self._jobs.roster.view(name), ending)
+                counted.append(name)
+        return counted
 
     def _close(self, *, patiently: bool) -> None:
         """Write the rows of ended jobs, once the cost of their last sprint is known."""
@@ -171,9 +185,7 @@ class RunLoop:
 
     def _tell(self, turn: Turn, arrived: list[str], started: list[str]) -> None:
         for name in arrived:
-            view = self._jobs.roster.view(name)
-            after = None if view.deadline is None else view.deadline - view.arrival
-            self._log.write(view.arrival, "arrived", job=name, kind=view.kind, deadline_seconds=after)
+            self._log.arrived(self._jobs.roster.view(name))
         for name in started:
             view = self._jobs.roster.view(name)
             process = self._jobs.processes.get(name)
@@ -194,7 +206,7 @@ class RunLoop:
         if count and self._ending.interrupted_by is None:
             self._ending.interrupted_by = self._interrupts.received[0]
             self._engine.stopping = True
-            self._ending.dropped = tuple(self._jobs.roster.cancel_rest())
+            self._ending.unfinished = tuple(self._jobs.roster.cancel_rest())
             self._log.warn(now, "interrupted: no more jobs start, running ones are asked to end")
             self._jobs.terminate()
             self._kill_at = Seconds(now + GRACE)

@@ -26,7 +26,7 @@ from kubesprint.apps.run_folder import RunFolder
 from kubesprint.apps.run_log import RunLog, budget_fields
 from kubesprint.apps.run_loop import Ending, Interrupts, RunLoop
 from kubesprint.core.budget import Bucket
-from kubesprint.core.errors import Unavailable
+from kubesprint.core.errors import SprintError, Unavailable
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Forecaster, KindModel
 from kubesprint.core.policy import Strategy
@@ -107,7 +107,12 @@ class Session:
         self._load_at_start = load_average()
         self._restored: bool | None = None
         self._log = RunLog(
-            folder.events, folder.table, run=request.run, setting=request.setting, origin=self._zero()
+            folder.events,
+            folder.table,
+            run=request.run,
+            setting=request.setting,
+            origin=self._zero(),
+            arrived=folder.earlier.arrived if folder.earlier else (),
         )
 
     def run(self, show: Callable[[Turn], None]) -> Outcome:
@@ -277,13 +282,12 @@ class Session:
         return self._link.fileno() if self._link is not None and self._link.alive() else None
 
     def _tend(self, engine: Engine, jobs: LocalJobs) -> None:
-        """A keeper that is gone has put everything back, or left it to the journal: no more sprints."""
+        """A keeper that is gone has put everything back, or left it to us: no more slots, no more sprints."""
         if self._link is None or self._link.alive() or engine.keeper_gone:
             return
         engine.lose_keeper()
         jobs.lose_places()
-        for line in restore_from_journal(self._state, lock=self._lock).failed:
-            self._log.warn(self._clock.now(), f"not put back: {line}")
+        self._put_back_from_journal()  # at once: no job may stay confined by nobody
         self._log.warn(self._clock.now(), f"the keeper has ended; {Reason.NO_KEEPER.value}: no more sprints")
 
     def _put_back(self) -> None:
@@ -291,13 +295,19 @@ class Session:
         closed = self._link.close() if self._link is not None else None
         self._restored = closed is not None and not closed.failed
         if not self._restored:
-            recovery = restore_from_journal(self._state, lock=self._lock)
-            self._restored = not recovery.failed
-            for line in recovery.failed:
-                self._log.warn(self._clock.now(), f"not put back: {line}")
+            self._put_back_from_journal()
         elif closed is not None:
             for line in closed.left:
                 self._log.warn(self._clock.now(), line)
+
+    def _put_back_from_journal(self) -> None:
+        try:
+            failed = restore_from_journal(self._state, lock=self._lock).failed
+        except SprintError as error:
+            failed = [str(error)]
+        self._restored = not failed
+        for line in failed:
+            self._log.warn(self._clock.now(), f"not put back: {line}")
 
     def _close(self, engine: Engine, roster: Roster, ending: Ending) -> Outcome:
         request = self._request
@@ -310,7 +320,7 @@ class Session:
             run=request.run,
             setting=request.setting,
             status=status,
-            unfinished=len(ending.dropped),
+            unfinished=len(ending.unfinished),
             granted=CoreSeconds(self._log.granted),
             budget={
                 "capacity_core_seconds": request.policy.budget.capacity,

@@ -9,9 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from kubesprint.core.errors import Unavailable
 from kubesprint.core.units import CoreSeconds, Seconds
+
+SWEEP_PATIENCE = Seconds(1.0)
+"""How long the end of what a job left behind is waited for: a process inside the kernel ends later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,10 @@ class Exit:
 
     code: int | None  # None: not known, for it was not our child
     cpu: CoreSeconds | None
+
+
+class SlotGone(Unavailable):
+    """The place that a job should have been born in is not there any more."""
 
 
 class JobProcess:
@@ -47,13 +55,14 @@ class JobProcess:
             command: program and arguments.
             env: the whole environment.
             workdir: absolute.
-            log: gets stdout and stderr.
+            log: gets stdout and stderr; where it cannot be written they are lost, and the job runs.
             enter: runs in the child before exec, to join its slot: system calls only.
 
         Raises:
+            SlotGone: `enter` failed.
             Unavailable: the program could not be started.
         """
-        with log.open("ab") as out:
+        with _open_log(log) as out:
             try:
                 popen = subprocess.Popen(
                     list(command),
@@ -65,7 +74,9 @@ class JobProcess:
                     start_new_session=True,
                     preexec_fn=enter,  # noqa: PLW1509  this process has one thread
                 )
-            except (OSError, subprocess.SubprocessError) as error:
+            except subprocess.SubprocessError as error:
+                raise SlotGone(f"{command[0]} cannot enter its slot: {error}") from error
+            except OSError as error:
                 raise Unavailable(f"cannot start {command[0]}: {error}") from error
         return cls(popen)
 
@@ -141,15 +152,18 @@ class AdoptedJob:
                 os.kill(pid, number)
 
 
-def kill_group(group: Path) -> None:
-    """Kill everything in a control group, looking again for what was forked meanwhile."""
-    for _ in range(100):
-        try:
-            pids = [int(line) for line in (group / "cgroup.procs").read_text().split()]
-        except OSError:
-            return  # the group has gone
-        if not pids:
-            return
+def _open_log(path: Path) -> IO[bytes]:
+    """The log, or nowhere: a full disk must not keep a job from running."""
+    try:
+        return path.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
+
+
+def end_all(find: Callable[[], Sequence[int]]) -> None:
+    """Kill whatever `find` finds, looking again for what was forked meanwhile; gives up after a second."""
+    patience = time.monotonic() + SWEEP_PATIENCE
+    while (pids := find()) and time.monotonic() < patience:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
