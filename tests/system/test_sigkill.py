@@ -42,7 +42,7 @@ def test_a_killed_run_leaves_nothing_and_its_jobs_alive(tmp_path: Path) -> None:
     kills = told(tmp_path)
     assert not [kill for kill in kills if kill["problems"]], f"KUBESPRINT_KILL_SEED={SEED}\n{done.stdout}"
     assert (done.returncode, len(kills)) == (0, COUNT), done.stdout + done.stderr
-    if COUNT >= 30:  # of few, none may: a third to a half of all kills meet them
+    if COUNT >= 30:  # a third to a half of all kills meet them, but ten may all miss
         assert any(kill["survivors"] for kill in kills), "no kill met a running job"
         assert any(kill["sprinting"] for kill in kills), "no kill met a sprint"
 
