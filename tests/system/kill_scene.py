@@ -288,14 +288,20 @@ class Scene:
         return left
 
     def killed(self) -> Sequence[str]:
-        """Processes of jobs that are gone, not ended by us, and without a word of their end."""
+        """Processes of running jobs that are gone, not ended by us, and without a word of their end.
+
+        Of a job that is over, the engine ends what is left: there nothing is missing.
+        """
         diary = self.diary()
         missing = {pid for event, _, pid in diary if event != "end"} - self.ended
         missing -= {process.pid for process in self.jobs()}
-        missing -= {
-            pid for event, _, pid in self.diary() if event == "end"
-        }  # read last: it may just have ended
-        return [f"process {pid} of job {job} was killed" for event, job, pid in diary if pid in missing]
+        diary = self.diary()  # read last: one may just have ended
+        ends = {pid for event, _, pid in diary if event == "end"}
+        leaders = {job: pid for event, job, pid in diary if event == "start"}
+        over = {job for job, pid in leaders.items() if pid in ends}
+        missing -= ends
+        lost = [(job, pid) for _, job, pid in diary if pid in missing and job not in over]
+        return [f"process {pid} of job {job} was killed" for job, pid in lost]
 
     def kill(self, process: Process) -> None:
         """End a process of a job."""
