@@ -4,7 +4,8 @@ Every run starts with a full bucket, which refills only while nobody sprints (ru
 the policies is shuffled for each seed, and `always-again` repeats `always`: its ratio is the noise floor.
 The fixed time-out is planned before the runs, by simulation on the profile and on other arrivals.
 `--clairvoyant` adds the model-driven strategy with the true arrivals: a bound, not a policy.
-A complete run in the folder is not repeated: call again with the same --out to go on.
+A complete run in the folder is not repeated: call again with the same --out to go on. Raw data, summary
+and table come from the runs there are, also after an interruption; `--report-only` starts none.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import random
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from kubesprint.apps.demo import plan
 from kubesprint.apps.documents import load_policy, load_profiles, load_queue, write_profiles
 from kubesprint.apps.profile_command import measure
 from kubesprint.apps.wiring import kind_models, strategy_for
+from kubesprint.core.errors import SprintError
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Forecaster, KindModel
 from kubesprint.core.policy import Strategy
@@ -46,18 +49,19 @@ EARLY = 0.02  # seconds: an announced job must be gone before its arrival is see
 def _options(words: list[str] | None) -> argparse.Namespace:
     parser = add_common(argparse.ArgumentParser(prog="python -m bench policies", description=__doc__))
     parser.add_argument("--seeds", type=int, help="how many (5; quick: 1)")
-    parser.add_argument("--jobs", type=int, help="of one run (40; quick: 8)")
+    parser.add_argument("--jobs", type=int, help="of one run (30; quick: 10)")
     parser.add_argument("--slots", type=int, default=1)
-    parser.add_argument("--load", type=float, default=0.92, help="of the slots, at base speed")
-    parser.add_argument("--capacity", type=float, default=16.0, help="sprint seconds")
-    parser.add_argument("--refill", type=float, default=0.03, help="sprint seconds per second")
+    parser.add_argument("--load", type=float, default=0.95, help="of the slots, at base speed")
+    parser.add_argument("--capacity", type=float, default=12.0, help="sprint seconds")
+    parser.add_argument("--refill", type=float, default=0.1, help="sprint seconds per second")
     parser.add_argument("--scale", type=float, help="amount of training a job (1; quick: 0.5)")
     parser.add_argument("--rounds", type=int, help="of the profile (3; quick: 1)")
     parser.add_argument("--clairvoyant", action="store_true", help="add the bound that knows the arrivals")
+    parser.add_argument("--report-only", action="store_true", help="run nothing; tables of what --out holds")
     parser.add_argument("--state-dir", type=Path)
     options = parser.parse_args(words)
-    quick = {"seeds": 1, "jobs": 8, "scale": 0.5, "rounds": 1}
-    for key, value in {"seeds": 5, "jobs": 40, "scale": 1.0, "rounds": 3}.items():
+    quick = {"seeds": 1, "jobs": 10, "scale": 0.5, "rounds": 1}
+    for key, value in {"seeds": 5, "jobs": 30, "scale": 1.0, "rounds": 3}.items():
         if getattr(options, key) is None:
             setattr(options, key, quick[key] if options.quick else value)
     return options
@@ -170,7 +174,7 @@ class Bench:
     def run(self, name: str, seed: int) -> Run:
         """One policy on one seed, or what an earlier call measured."""
         folder = self.folder / "runs" / f"seed-{seed}" / name
-        if not (folder / "foreign.json").exists():  # written last
+        if not complete(folder):
             shutil.rmtree(folder, ignore_errors=True)  # a run that was cut short says nothing
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._execute(name, seed, folder)
@@ -211,6 +215,11 @@ def _sim_job(
     return SimJob(arrival=Seconds(origin + job.arrival_seconds), work=Seconds(work), rate=model.rate)
 
 
+def complete(folder: Path) -> bool:
+    """Whether a run came to its end: this file is written last."""
+    return (folder / "foreign.json").exists()
+
+
 def read_run(folder: Path, policy: str, seed: int) -> Run:
     """What `jobs.csv` says."""
     with (folder / "jobs.csv").open(newline="") as file:
@@ -227,20 +236,40 @@ def read_run(folder: Path, policy: str, seed: int) -> Run:
     )
 
 
-def main(words: list[str] | None = None) -> None:
-    """Run what is missing and print."""
-    options = _options(words)
-    results = Results("policies", options)
-    bench = Bench(options, results.folder)
+def runs_below(folder: Path) -> list[Run]:
+    """Every complete run of a folder, by policy and seed."""
+    known = (*POLICIES, "clairvoyant")
+    found = [
+        read_run(own, own.name, int(own.parent.name.removeprefix("seed-")))
+        for own in folder.glob("runs/seed-*/*")
+        if own.name in known and complete(own)
+    ]
+    return sorted(found, key=lambda run: (known.index(run.policy), run.seed))
+
+
+def _run_all(options: argparse.Namespace, folder: Path) -> None:
+    """Run what is missing, with a line a run that says how long the rest may take."""
+    bench = Bench(options, folder)
     names = [*POLICIES, *(["clairvoyant"] if options.clairvoyant else [])]
-    runs = []
+    plan_of_runs = []
     for seed in range(1, options.seeds + 1):
         order = list(names)
         random.Random(seed).shuffle(order)
-        for name in order:
-            runs.append(bench.run(name, seed))
-            progress(f"policies: seed {seed} of {options.seeds}, {name}: mean {runs[-1].mean:.2f} s")
-    runs.sort(key=lambda run: (names.index(run.policy), run.seed))
+        plan_of_runs += [(name, seed) for name in order]
+    missing = [(n, s) for n, s in plan_of_runs if not complete(folder / "runs" / f"seed-{s}" / n)]
+    begun = time.monotonic()
+    for done, (name, seed) in enumerate(missing, start=1):
+        mean = bench.run(name, seed).mean
+        rest = (time.monotonic() - begun) / done * (len(missing) - done)
+        where = f"{done} of {len(missing)}, seed {seed}, {name}"
+        progress(f"policies: {where}: mean {mean:.2f} s; some {rest:.0f} s left")
+
+
+def _report(results: Results) -> None:
+    """Raw data, summary and tables of the runs there are."""
+    runs = runs_below(results.folder)
+    if not runs:
+        refuse("policies", f"{results.folder} holds no complete run")
     results.raw(
         {
             "policy": run.policy,
@@ -258,11 +287,31 @@ def main(words: list[str] | None = None) -> None:
     results.finish(
         policy_rows(runs),
         ratios=ratios,
-        seeds={"runs": [1, options.seeds], "planning": [PLANNING_SEEDS.start, PLANNING_SEEDS.stop - 1]},
-        timeout_seconds=bench.timeout,
+        shape=json.loads((results.folder / "shape.json").read_text()),
+        seeds={
+            "runs": sorted({run.seed for run in runs}),
+            "planning": [PLANNING_SEEDS.start, PLANNING_SEEDS.stop - 1],
+        },
+        timeout_seconds=json.loads((results.folder / "timeout.json").read_text())["timeout_seconds"],
         refill_rule="Paused: no refill while any job sprints; every run starts full",
     )
-    print(f"\nreference / policy: above 1, the policy is faster\n{table(ratios)}")
+    print(f"\nreference / policy: above 1, the policy is faster\n{table(ratios)}", flush=True)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run what is missing and print, whatever ends the runs."""
+    options = _options(words)
+    if options.report_only and (options.out is None or not options.out.is_dir()):
+        refuse("policies", f"--report-only: --out must be a folder of earlier runs, not {options.out}")
+    results = Results("policies", options)
+    try:
+        if not options.report_only:
+            _run_all(options, results.folder)
+    except SprintError as error:
+        refuse("policies", str(error))
+    finally:
+        if options.report_only or runs_below(results.folder):
+            _report(results)
 
 
 if __name__ == "__main__":
