@@ -2,13 +2,12 @@
 
 The program runs as users run it, as a process of its own; with the display on it writes to a terminal
 (a pseudo-terminal that is read and thrown away). CPU time of engine and keeper is utime + stime of
-`/proc/PID/stat`, which leaves out their children; memory is `smaps_rollup`. The span leaves out the first
-seconds, in which modules are imported. Jobs spin for a given CPU time, and one arrives as one ends, so
-there is a search at every change. Engine, keeper and jobs share the machine with whatever else runs.
+`/proc/PID/stat`, which leaves out their children; memory is `smaps_rollup`. The span begins some
+seconds after the first job has started, so that no import is in it. Jobs spin for a given CPU
+time, and one arrives as one ends, so there is a search at every change. All share the machine.
 """
 
 import argparse
-import csv
 import json
 import os
 import pty
@@ -32,7 +31,8 @@ from kubesprint.core.units import Cores, Seconds
 
 SLOTS = 4
 BASE, SPRINT = 0.2, 0.5  # cores
-SETTLE = 5.0  # seconds of start-up that are left out
+SETTLE = 3.0  # seconds after the first start that are left out
+START_PATIENCE = 60.0
 LOOK = 0.5  # seconds between two samples
 JOB = "import sys, time\nwhile time.process_time() < float(sys.argv[1]): pass"
 TICK = os.sysconf("SC_CLK_TCK")
@@ -109,7 +109,11 @@ def _program(words: list[str], *, display: bool, log: Path) -> Iterator[subproce
             stderr=target,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
         )
-    reader = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL) if display else None
+    reader = (
+        subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if display
+        else None
+    )
     if display:
         os.close(theirs)
     try:
@@ -123,6 +127,18 @@ def _program(words: list[str], *, display: bool, log: Path) -> Iterator[subproce
             os.close(ours)
 
 
+def _started(events: Path) -> float:
+    """Waits for the first job of a run; the instant, on our clock, at which the clock of the run was 0."""
+    begun = time.monotonic()
+    while time.monotonic() < begun + START_PATIENCE:
+        lines = events.read_text().splitlines() if events.exists() else []
+        for line in lines:
+            if '"type":"started"' in line:
+                return time.monotonic() - float(json.loads(line)["at"])
+        time.sleep(0.02)
+    return refuse("overhead", f"no job started within {START_PATIENCE:g} s; see {events.parent}")
+
+
 def _measure(options: argparse.Namespace, folder: Path, state: Path, *, display: bool) -> list[Row]:
     """Samples of both processes: CPU seconds per second, and memory."""
     name, rows = "on" if display else "off", list[Row]()
@@ -130,6 +146,7 @@ def _measure(options: argparse.Namespace, folder: Path, state: Path, *, display:
     shutil.rmtree(out, ignore_errors=True)
     words += ["--out", str(out), "--bucket", "full", "--state-dir", str(state)]
     with _program(words, display=display, log=folder / f"display-{name}.log") as process:
+        zero = _started(out / "events.jsonl")
         time.sleep(SETTLE)
         keeper = keeper_of(process.pid)
         if keeper is None or process.poll() is not None:
@@ -137,6 +154,7 @@ def _measure(options: argparse.Namespace, folder: Path, state: Path, *, display:
         parts = {"engine": process.pid, "keeper": keeper}
         before = {part: cpu_seconds(pid) for part, pid in parts.items()}
         begun = last = time.monotonic()
+        (folder / f"span-{name}.json").write_text(json.dumps([begun - zero, begun - zero + options.seconds]))
         while last < begun + options.seconds:
             time.sleep(LOOK)
             now = time.monotonic()
@@ -157,16 +175,19 @@ def _measure(options: argparse.Namespace, folder: Path, state: Path, *, display:
     return rows
 
 
-def running(folder: Path, begin: float, end: float) -> tuple[float, float]:
-    """Mean number of running jobs, and starts and ends a second, between two instants of a run's clock."""
-    with (folder / "jobs.csv").open(newline="") as file:
-        spans = [
-            (float(row["start_seconds"]), float(row["end_seconds"]))
-            for row in csv.DictReader(file)
-            if row["start_seconds"] and row["end_seconds"]
-        ]
-    together = sum(max(0.0, min(end, b) - max(begin, a)) for a, b in spans)
-    changes = sum(begin <= instant < end for span in spans for instant in span)
+def running(events: Path, begin: float, end: float) -> tuple[float, float]:
+    """Mean number of running jobs, and starts and ends a second, between two instants of a run's clock.
+
+    Counted from its events: jobs that were still running when the run was interrupted have no row.
+    """
+    starts: dict[str, float] = {}
+    ends: dict[str, float] = {}
+    for line in events.read_text().splitlines():
+        event = json.loads(line)
+        if event["type"] in ("started", "finished"):
+            (starts if event["type"] == "started" else ends)[event["job"]] = float(event["at"])
+    together = sum(max(0.0, min(end, ends.get(job, end)) - max(begin, at)) for job, at in starts.items())
+    changes = sum(begin <= at < end for at in (*starts.values(), *ends.values()))
     return together / (end - begin), changes / (end - begin)
 
 
@@ -185,8 +206,9 @@ def main(words: list[str] | None = None) -> None:
         rows += _measure(options, results.folder, state, display=display)
     results.raw(rows)
     seen = {}
-    for name in ("off", "on"):  # well inside the measured span: the run's clock starts after its imports
-        jobs, changes = running(results.folder / f"run-{name}", SETTLE, SETTLE + options.seconds * 0.8)
+    for name in ("off", "on"):
+        span = json.loads((results.folder / f"span-{name}.json").read_text())
+        jobs, changes = running(results.folder / f"run-{name}" / "events.jsonl", *span)
         seen[name] = {"jobs running": jobs, "changes/s": changes}
     results.finish(_table(rows, seen), target_percent_of_a_core=1.0)
 

@@ -1,5 +1,6 @@
 """The small calculations inside single benchmarks."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,16 @@ def test_the_plain_recursion_and_the_simulator_agree_where_nothing_sprints() -> 
 
 
 def test_running_jobs_and_changes_are_counted_within_the_window_only(tmp_path: Path) -> None:
-    (tmp_path / "jobs.csv").write_text("start_seconds,end_seconds\n0,6\n5,20\n9,11\n,\n")
-    jobs, changes = running(tmp_path, 5.0, 10.0)
+    spans = {"a": (0.0, 6.0), "b": (5.0, 20.0), "c": (9.0, None)}  # c was running when the run was cut short
+    events = [("run", "", 0.0)]
+    for job, (start, end) in spans.items():
+        events.append(("started", job, start))
+        events += [] if end is None else [("finished", job, end)]
+    lines = [json.dumps({"type": kind, "job": job, "at": at}) for kind, job, at in events]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines) + "\n")
+    jobs, changes = running(tmp_path / "events.jsonl", 5.0, 10.0)
     assert jobs == pytest.approx((1 + 5 + 1) / 5)
-    assert changes == pytest.approx(3 / 5)  # the end at 6, the starts at 5 and 9
+    assert changes == pytest.approx(3 / 5)  # the end of a, the starts of b and c
 
 
 @pytest.mark.parametrize("mix", MIXES)
