@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-LINGER = 15.0  # seconds that a daemon stays, doing nothing; a resumed run that adopts it waits for its end
+LINGER = 6.0  # seconds that a daemon stays, doing nothing, unless somebody ends it
 
 
 def say(event: str) -> None:
