@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubesprint.adapters.files.state import FilePurse, Levels, choose_folder, prepare_folder
+from kubesprint.adapters.files.state import FilePurse, Levels, check_folder, choose_folder, prepare_folder
 from kubesprint.core.budget import Budget, full
 from kubesprint.core.errors import Refused, Unavailable
 from kubesprint.core.units import Cores, CoreSeconds, Seconds
@@ -78,3 +78,24 @@ def test_a_level_that_cannot_be_saved_is_unavailable(tmp_path: Path):
     (tmp_path / "budgets").write_text("in the way")
     with pytest.raises(Unavailable, match="budgets"):
         Levels(tmp_path).save("p", CoreSeconds(1.0), 1.0)
+
+
+def test_a_decision_does_not_wait_for_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fsync(descriptor: int) -> None:
+        raise AssertionError("synced")
+
+    monkeypatch.setattr("os.fsync", fsync)
+    bucket = full(Budget(capacity=CoreSeconds(10.0), refill=Cores(0.1)), Seconds(0.0))
+    FilePurse(Levels(tmp_path), "p", lambda: 1.0).save(bucket)
+    FilePurse(Levels(tmp_path), "p", lambda: 2.0).save(bucket)
+    assert Levels(tmp_path).load_level("p") == (10.0, 2.0)
+    assert [path.name for path in (tmp_path / "budgets").iterdir()] == ["p.json"]  # nothing half written
+
+
+def test_looking_at_a_state_folder_makes_nothing(tmp_path: Path):
+    check_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for bad in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(Refused, match="--state-dir"):
+            check_folder(bad)

@@ -80,7 +80,7 @@ class Levels:
         """Keep a level. `wall` is seconds since 1970. Raises `Unavailable`.
 
         Not synced to disk: a decision must not wait for a disk (some 6 ms), and what was renamed outlives
-        every process that is killed. A crash of the whole machine may bring back an older level.
+        every process that is killed. A crash of the whole machine may bring back an older level, or none.
         """
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
