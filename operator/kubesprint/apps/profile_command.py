@@ -14,13 +14,14 @@ import typer
 from rich.console import Console
 
 from kubesprint.adapters.files.lock import take_lock
-from kubesprint.adapters.files.state import choose_folder, prepare_folder
+from kubesprint.adapters.files.state import check_folder, choose_folder, prepare_folder
 from kubesprint.adapters.linux.hardware import open_slots
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.system import SystemClock
 from kubesprint.apps import run_folder
 from kubesprint.apps.board import Board
 from kubesprint.apps.documents import load_policy, load_queue, write_profiles
+from kubesprint.apps.preparation import refuse_spinners
 from kubesprint.apps.run import recover_leftovers
 from kubesprint.apps.session import Outcome, Request, Session
 from kubesprint.core.budget import Budget, full
@@ -54,6 +55,7 @@ def profile(
         spec = load_queue(queue).value
         chosen = load_policy(policy).value
         state = choose_folder(state_dir, user=os.geteuid(), environment=os.environ, home=Path.home())
+        _check_out(out)
         with _folder(keep) as folder:
             profiles, missing, outcome = measure(
                 replace(spec, slots=slots), chosen, runs, state, folder, mechanism, console
@@ -82,35 +84,53 @@ def measure(
     console: Console,
 ) -> tuple[list[ProfileSpec], list[str], Outcome]:
     """Run every kind at both speeds; returns profiles, kinds that failed, and the run itself."""
-    run_id = "profile-" + time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2)
-    jobs = tuple(replace(job, labels=policy.selector) for job in profile_jobs(queue.jobs, runs))
-    enforcing = replace(
-        policy, mode=Mode.ENFORCE, paused=False, budget=Budget(capacity=UNLIMITED, refill=Cores(0.0))
-    )
-    hardware = open_slots(PseudoFs(), run_id, queue.slots, policy.base, policy.sprint, mechanism)
-    clock = SystemClock()
-    with take_lock(prepare_folder(state), run_id) as lock:
+    request = _request(queue, policy, runs, mechanism)
+    run_folder.check_new(folder)
+    check_folder(state)
+    with take_lock(prepare_folder(state), request.run) as lock:
         recover_leftovers(state, lock)
-        request = Request(
-            run=run_id,
-            queue=QueueSpec(slots=queue.slots, jobs=jobs),
-            policy=enforcing,
-            models={},
-            setting="profile",
-            strategy=lambda _: ProfileTriggers(),
-            bucket=full(enforcing.budget, clock.now()),
-            hardware=hardware,
-            remember_budget=False,
-        )
-        session = Session(
-            request, run_folder.create(folder, {}, {"run": run_id}), state=state, lock=lock, clock=clock
-        )
-        with Board(console, "profile", len(jobs)) as board:
-            outcome = session.run(board.show)
+        opened = run_folder.create(folder, {}, {"run": request.run})
+        try:
+            session = Session(request, opened, state=state, lock=lock, clock=SystemClock())
+            with Board(console, "profile", len(request.queue.jobs)) as board:
+                outcome = session.run(board.show)
+        except SprintError:
+            run_folder.discard_unused(opened)
+            raise
     profiles, missing = profiles_from(outcome.records, policy.base, policy.sprint)
     if not profiles and outcome.ending.interrupted_by is None:
         raise Refused(f"no job ended well, so there is nothing to write; see the logs in {folder / 'jobs'}")
     return profiles, missing, outcome
+
+
+def _request(queue: QueueSpec, policy: Policy, runs: int, mechanism: str) -> Request:
+    """The measuring run: every job under the policy, which always acts, and no end of budget."""
+    run_id = "profile-" + time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2)
+    jobs = tuple(replace(job, labels=policy.selector) for job in profile_jobs(queue.jobs, runs))
+    rounds = QueueSpec(slots=queue.slots, jobs=jobs)
+    enforcing = replace(
+        policy, mode=Mode.ENFORCE, paused=False, budget=Budget(capacity=UNLIMITED, refill=Cores(0.0))
+    )
+    hardware = open_slots(PseudoFs(), run_id, queue.slots, policy.base, policy.sprint, mechanism)
+    refuse_spinners(rounds, enforcing, hardware.plan.mechanism)
+    return Request(
+        run=run_id,
+        queue=rounds,
+        policy=enforcing,
+        models={},
+        setting="profile",
+        strategy=lambda _: ProfileTriggers(),
+        bucket=full(enforcing.budget, SystemClock().now()),
+        hardware=hardware,
+        remember_budget=False,
+    )
+
+
+def _check_out(out: Path) -> None:
+    """Minutes of measuring must not end at a file that cannot be written. Raises `Refused`."""
+    folder = out.absolute().parent
+    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise Refused(f"--out: {out} cannot be written; name a file in a folder that exists and is yours")
 
 
 def table(profiles: list[ProfileSpec]) -> list[str]:
@@ -132,12 +152,12 @@ def _folder(keep: Path | None) -> AbstractContextManager[Path]:
 
 
 class _Temporary(AbstractContextManager[Path]):
-    """A folder that goes with the measurement; on a failure it stays, for its logs."""
+    """A folder that goes with the measurement; after a failure it stays, for its logs."""
 
     def __enter__(self) -> Path:
         self._path = Path(tempfile.mkdtemp(prefix="kubesprint-profile-"))
         return self._path
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
+        if kind is None or not any(self._path.iterdir()):
             shutil.rmtree(self._path, ignore_errors=True)
