@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.deadline import LeastSprint
 from kubesprint.core.errors import Refused
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Basis, Forecaster, KindModel, prior
+from kubesprint.core.futures import Dice
 from kubesprint.core.modeldriven import ModelDriven, SearchSettings
 from kubesprint.core.policy import FixedTimeout, Strategy
 from kubesprint.core.simulation import SimJob
@@ -60,7 +62,7 @@ def strategy_for(
         else SearchSettings(clock=clock, statistic=policy.statistic)
     )
     return name, ModelDriven(
-        simulate_servers, _models_of(forecaster), lambda: random.Random(seed).random, settings, announced
+        simulate_servers, _models_of(forecaster), _new_dice_each_time(seed), settings, announced
     )
 
 
@@ -120,6 +122,16 @@ def _point(profile: ProfileSpec, allocation: Allocation) -> ProfilePoint | None:
     """The measured point at this many cores."""
     near = [p for p in profile.points if max(p.cores / allocation.cores, allocation.cores / p.cores) <= NEAR]
     return min(near, key=lambda p: abs(p.cores - allocation.cores), default=None)
+
+
+def _new_dice_each_time(seed: int) -> Callable[[], Dice]:
+    """Other samples for every choice, the same for every run of a seed.
+
+    Within one choice all candidates see the same samples. From choice to choice they must differ: the
+    bias of a few samples, kept, would push every choice of a run the same way.
+    """
+    choices = count()
+    return lambda: random.Random(f"{seed}/{next(choices)}").random
 
 
 def _models_of(forecaster: Forecaster | None) -> Callable[[str], KindModel]:

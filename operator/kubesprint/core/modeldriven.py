@@ -48,7 +48,7 @@ class ModelDriven:
         Args:
             simulate: any implementation of the simulator's contract.
             model: the current model of a kind.
-            dice: new dice from the same seed, so that two choices differ by what happened only.
+            dice: new dice for every choice; all candidates of one choice see the same samples.
             settings: scenarios and horizon.
             announced: the true future, for the clairvoyant bound in benchmarks only.
         """
