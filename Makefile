@@ -26,7 +26,7 @@ test: $(STAMP) ## every test this machine can run
 	$(BIN)/python -m pytest
 
 .PHONY: test-kills
-test-kills: $(STAMP) ## 200 runs killed at random instants, 50 of them in the guest; half an hour
+test-kills: $(STAMP) ## 200 runs killed at random instants, 50 of them in the guest; a quarter of an hour
 	KUBESPRINT_KILLS=150 KUBESPRINT_GUEST_KILLS=50 \
 	    $(BIN)/python -m pytest tests/system/test_sigkill.py tests/kernel/test_run_in_guest.py
 

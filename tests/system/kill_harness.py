@@ -83,8 +83,7 @@ def strike(scene: Scene, engine: int, choice: Choice) -> bool:
         send(pid, signal.SIGKILL)
         if choice.victims == "keeper, then engine" and pid != engine:
             time.sleep(choice.pause)
-    for keeper in keepers:  # on a busy machine it takes its time to die
-        wait_for(lambda keeper=keeper: not keeper.alive(), "the keeper dies")  # type: ignore[misc]
+    wait_for(lambda: not any(keeper.alive() for keeper in keepers), "a killed keeper is gone")
     return True
 
 
@@ -306,11 +305,11 @@ def silence(program: forkserver.Program, folder: Path, results: Path) -> int:
         began = time.monotonic()
         send(engine, signal.SIGSTOP)
         wait_for(lambda: set(scene.quotas()) == {"40000"}, "base")
-        answer = {"lease": 2.0, "period": 1.0, "seconds": time.monotonic() - began}
+        answer: dict[str, object] = {"lease": 2.0, "period": 1.0, "seconds": time.monotonic() - began}
         send(engine, signal.SIGKILL)
         scene.end(engine)
         wait_for(lambda: not scene.keepers(), "the keeper restores and ends")
-        answer["problems"] = [*scene.problems(), *scene.strays()]  # type: ignore[assignment]
+        answer["problems"] = [*scene.problems(), *scene.strays()]
     finally:
         send(engine, signal.SIGKILL)
         scene.clean()
