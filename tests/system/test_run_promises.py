@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,20 @@ class Place:
             check=False,
         )
 
-    def start(self, *words: object) -> "subprocess.Popen[str]":
-        return subprocess.Popen(self.command(*words), cwd=self.folder, stderr=subprocess.PIPE, text=True)
+    @contextmanager
+    def start(self, *words: object) -> "Iterator[subprocess.Popen[bytes]]":
+        """A run in the background; a test that fails meanwhile leaves neither it nor its jobs behind."""
+        process = subprocess.Popen(self.command(*words), cwd=self.folder)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+            process.wait()
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         return [event for event in read_events(self.out / "events.jsonl") if kind in (None, event["type"])]
