@@ -148,6 +148,20 @@ def test_export_writes_a_dataset_and_says_so(folder: Path, tmp_path: Path) -> No
     assert (tmp_path / "data" / "settings.jsonl").exists()
 
 
+def test_export_says_which_runs_it_excludes(tmp_path: Path) -> None:
+    changed = RunFolder(tmp_path / "run").queue(8)
+    changed.add(20.0, "trigger", after_seconds=90.0)
+    late = [fields for _, _, fields in changed.events if fields.get("reason") == "TriggerReached"]
+    late[-1]["reason"] = "BeforeTrigger"
+    folder = changed.write()
+    refused = run("export", folder, tmp_path / "data")
+    assert refused.exit_code == 2
+    assert "--changing-timeouts" in refused.stderr
+    result = run("export", folder, tmp_path / "data", "--changing-timeouts")
+    assert result.exit_code == 0, result.stderr
+    assert "excluded: its time-out changed" in result.stdout
+
+
 def test_export_as_json(folder: Path, tmp_path: Path) -> None:
     result = run("export", folder, tmp_path / "data", "--json", "--split", "test")
     answer = json.loads(result.stdout)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kubesprint.adapters.files.dataset import write_dataset
+from kubesprint.adapters.files.dataset import EXCLUDED, write_dataset
 from kubesprint.core.errors import SprintError
 
 
@@ -15,19 +15,30 @@ def export(
         list[Path], typer.Argument(metavar="DIR...", help="Folders that kubesprint run wrote.")
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder to write: new, or empty.")],
-    split: Annotated[str, typer.Option(help="What the runs are for: train or test.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="What the runs are for: train (to be fitted to) or test (to be scored).")
+    ] = "train",
+    changing_timeouts: Annotated[
+        bool,
+        typer.Option(
+            "--changing-timeouts",
+            help="Take in runs whose time-out changed (model-driven) too; their split is excluded.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> None:
     """Write finished runs as a dataset: jobs.csv (a row a job) and settings.jsonl (an object a run).
 
-    Runs of the same rules and arrivals count as repeats of one setting. Example:
+    Runs of the same rules and arrivals count as repeats of one setting. A setting has one time-out; a
+    model-driven run is one if some time-out would have decided as it did, which is rare. The budget of
+    a setting counts in seconds of one job's sprint. Example:
 
         kubesprint export out/demo/never out/demo/always my-dataset
 
     Exit codes: 0 written, 2 refused: nothing was written, and the message names the folder.
     """
     try:
-        runs = write_dataset(folders, dataset, split=split)
+        runs = write_dataset(folders, dataset, split=split, changing=changing_timeouts)
     except SprintError as error:
         typer.echo(f"kubesprint: {error}", err=True)
         raise typer.Exit(2) from error
@@ -45,7 +56,9 @@ def export(
         return
     for run in runs:
         name, repeat = run.setting["setting"], run.setting["repeat"]
-        typer.echo(f"{run.setting['run']}: {len(run.records)} jobs, setting {name}, repeat {repeat}")
+        line = f"{run.setting['run']}: {len(run.records)} jobs, setting {name}, repeat {repeat}"
+        excluded = run.setting["split"] == EXCLUDED
+        typer.echo(f"{line}, excluded: its time-out changed during the run" if excluded else line)
     settings = len({run.setting["setting"] for run in runs})
     typer.echo(
         f"{dataset}: {len(runs)} runs of {settings} settings, {sum(len(r.records) for r in runs)} jobs"

@@ -14,7 +14,7 @@ from kubesprint.adapters.files.dataset import read_run, write_dataset
 from kubesprint.adapters.files.results import EVENTS, JOBS, EventLog, read_jobs
 from kubesprint.core.errors import Corrupt, Refused
 from kubesprint.core.units import Seconds
-from run_folders import RunFolder
+from run_folders import RunFolder, a_record, a_run_event
 
 TEN = [
     "run",
@@ -170,10 +170,11 @@ def with_events(folder: Path, *events: tuple[float, str, dict[str, Any]]) -> Pat
 @pytest.mark.parametrize(
     ("event", "message"),
     [
-        ((9.0, "trigger", {"after_seconds": 3.0}), r"changed during the run \(3, 6 s\)"),
         ((9.0, "run", {"run": "run-1"}), "interrupted and resumed"),
         ((9.0, "arrived", {"job": "late-1", "kind": "svm"}), r"1 jobs never ended \(late-1\)"),
         ((9.0, "decision", {"job": "forest-1", "reason": "DeadlineAtRisk"}), "by deadlines"),
+        ((9.0, "decision", {"job": "forest-1", "reason": "NoKeeper"}), r"withheld \(NoKeeper\)"),
+        ((9.0, "decision", {"job": "forest-1", "reason": "NotSelected"}), r"withheld \(NotSelected\)"),
     ],
 )
 def test_a_run_without_one_constant_setting_is_refused(
@@ -182,6 +183,99 @@ def test_a_run_without_one_constant_setting_is_refused(
     folder = with_events(a_run(tmp_path / "run"), event)
     with pytest.raises(Refused, match=message):
         read_run(folder)
+
+
+# --- one time-out, or many --------------------------------------------------------------------------
+
+
+def model_driven(folder: Path, chosen: dict[float, float], decisions: str, clock: str = "Arrival") -> Path:
+    """A run: time-outs by instant, and decisions as lines `job arrival start end: reason@at`."""
+    run = RunFolder(folder, setting="model-driven", timeout=6.0)
+    run.add(0.0, "run", **a_run_event(setting="model-driven", strategy="model-driven", clock=clock))
+    for at, after in chosen.items():
+        run.add(at, "trigger", after_seconds=after, basis="WhiteBox", sentence="")
+    for line in decisions.strip().splitlines():
+        head, _, told = line.strip().partition(":")
+        name, *times = head.split()
+        arrival, start, end = map(float, times)
+        run.add(arrival, "arrived", job=name, kind="k")
+        run.add(start, "started", job=name, slot="slot-0")
+        for word in told.split():
+            reason, _, at = word.partition("@")
+            run.add(float(at), "decision", job=name, verb="Hold", reason=reason, sentence="", inputs={})
+        run.add(end, "finished", job=name, exit=0, response_seconds=end - arrival, cpu_seconds=1.0)
+        times_ = {"arrival": Seconds(arrival), "start": Seconds(start), "end": Seconds(end)}
+        run.records.append(a_record(name=name, kind="k", setting="model-driven", **times_))
+    run.add(run.records[-1].end or 0.0, "ended", status="finished")
+    return run.write()
+
+
+CHANGING = {0.0: 6.0, 5.0: 3.0, 12.0: math.inf}
+ONE = """
+    a  1  2  9: BeforeTrigger@2 TriggerReached@7.01
+    b  4  9 14: BeforeTrigger@9 BudgetShort@10.02 TriggerReached@11
+    c 20 21 23: BeforeTrigger@21
+"""
+
+
+def test_decisions_that_one_time_out_explains_are_a_setting(tmp_path: Path) -> None:
+    (run,) = write_dataset([model_driven(tmp_path / "run", CHANGING, ONE)], tmp_path / "data", split="test")
+    assert run.setting["timeout_seconds"] == 6.0  # 3 s would have let a sprint at 4, and never nobody
+    assert (run.setting["split"], "strategy" in run.setting) == ("test", False)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "decisions", "timeout"),
+    [
+        ({0.0: 6.0, 5.0: 3.0}, "a 0 1 4: Never@1", 6.0),  # both explain it: the one that held longer
+        ({0.0: 3.0, 1.0: 5.0, 9.0: 2.5}, "a 0 1 9: BeforeTrigger@1 TriggerReached@4", 4.0),  # neither does
+        ({0.0: math.inf}, "a 0 1 9: TriggerReached@1", 1.0),  # an exception for one job is no time-out
+        ({0.0: 1.0, 1.0: 2.0}, "a 0 5 9: Untrusted@5", None),
+        ({0.0: 0.0, 1.0: 2.0}, "a 0 5 9: TriggerReached@5", 2.0),
+    ],
+)
+def test_the_effective_time_out(
+    tmp_path: Path, chosen: dict[float, float], decisions: str, timeout: float | None
+) -> None:
+    folder = model_driven(tmp_path / "run", chosen, decisions)
+    assert read_run(folder).setting["timeout_seconds"] == timeout
+
+
+def test_ages_count_from_the_clock_of_the_run(tmp_path: Path) -> None:
+    decisions = "a 0 5 9: TriggerReached@5\n b 1 9 14: TriggerReached@9"
+    assert read_run(model_driven(tmp_path / "a", {0.0: 1.0}, decisions)).setting["timeout_seconds"] == 1.0
+    started = model_driven(tmp_path / "b", {0.0: 1.0}, decisions, clock="Start")
+    assert read_run(started).setting["timeout_seconds"] == 0.0
+
+
+TWO = "a 1 2 9: BeforeTrigger@2 TriggerReached@7\n b 4 9 14: BeforeTrigger@9 TriggerReached@13"
+
+
+@pytest.mark.parametrize(
+    "decisions",
+    [
+        TWO,
+        "a 1 2 9: TriggerReached@2 BeforeTrigger@7",  # let go again, as nobody waits
+        "a 1 2 9: TriggerReached@2\n b 1 9 14: Untrusted@9",
+    ],
+)
+def test_decisions_of_many_time_outs_are_refused_with_a_way_out(tmp_path: Path, decisions: str) -> None:
+    folder = model_driven(tmp_path / "run", CHANGING, decisions)
+    with pytest.raises(
+        Refused, match=r"changed during the run \(3, 6, inf s\).*--changing-timeouts"
+    ) as refusal:
+        write_dataset([folder], tmp_path / "data")
+    assert str(folder) in str(refusal.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_run_of_many_time_outs_can_be_taken_in_but_not_as_a_setting(tmp_path: Path) -> None:
+    folders = [model_driven(tmp_path / "run", CHANGING, TWO), a_run(tmp_path / "fixed", run="run-2")]
+    write_dataset(folders, tmp_path / "data", split="train", changing=True)
+    many, fixed = settings_of(tmp_path / "data")
+    assert (many["split"], many["strategy"], many["timeout_seconds"]) == ("excluded", "model-driven", None)
+    assert many["capacity_sprint_seconds"] == pytest.approx(20.0)
+    assert (fixed["split"], "strategy" in fixed, fixed["timeout_seconds"]) == ("train", False, 6.0)
 
 
 @pytest.mark.parametrize(

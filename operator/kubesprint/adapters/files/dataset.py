@@ -15,6 +15,7 @@ from typing import Any
 
 from kubesprint.adapters.files.results import COLUMNS, JOBS, finite, job_cells, number, read_jobs
 from kubesprint.adapters.files.story import RunStory, read_story
+from kubesprint.adapters.files.timeouts import Changed, effective_timeout
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.errors import Refused, Unavailable
 from kubesprint.core.records import JobRecord
@@ -23,6 +24,12 @@ from kubesprint.core.units import Cores
 SETTINGS = "settings.jsonl"
 
 SPLITS = ("train", "test")
+
+EXCLUDED = "excluded"
+"""The split of a run whose time-out changed: no reader fits to it or scores it as a setting."""
+
+WITHHELD = frozenset({"NotSelected", "NoKeeper", "JournalUnwritable", "Paused", "StaleEpoch", "Rejected"})
+"""Reasons for which a job was not sprinted, or not even held at base, that no setting can tell."""
 
 ARRIVAL_TOLERANCE = 0.25
 """Seconds by which the arrivals of two runs may differ and still be the same trace, measured twice."""
@@ -42,11 +49,19 @@ class ExportedRun:
         return sum(1 for record in self.records if record.exit not in (0, None))
 
 
-def write_dataset(folders: Sequence[Path], target: Path, *, split: str = "train") -> list[ExportedRun]:
+def write_dataset(
+    folders: Sequence[Path], target: Path, *, split: str = "train", changing: bool = False
+) -> list[ExportedRun]:
     """Write a dataset from run folders; what went into it, in their order.
 
     Runs of the same rules and the same arrivals are repeats of one setting. Two settings that would share a
     name, and two runs that would, get a number: `never`, `never-2`.
+
+    Args:
+        folders: run folders.
+        target: the dataset; new, or empty.
+        split: what the runs are for.
+        changing: take in runs whose time-out changed too, as `EXCLUDED`; otherwise they are refused.
 
     Raises:
         Refused: the target is not empty, or a folder cannot be exported; nothing was written.
@@ -57,7 +72,7 @@ def write_dataset(folders: Sequence[Path], target: Path, *, split: str = "train"
         raise Refused(f"--split {split}: choose train or test")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Refused(f"{target} exists and is not an empty folder; choose another place for the dataset")
-    runs = _name([read_run(folder, split=split) for folder in folders])
+    runs = _name([read_run(folder, split=split, changing=changing) for folder in folders])
     jobs, settings = io.StringIO(), io.StringIO()
     table = csv.writer(jobs, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -73,13 +88,19 @@ def write_dataset(folders: Sequence[Path], target: Path, *, split: str = "train"
     return runs
 
 
-def read_run(folder: Path, *, split: str = "train") -> ExportedRun:
-    """One run folder as a run of a dataset. Raises `Refused` naming what the format cannot tell."""
+def read_run(folder: Path, *, split: str = "train", changing: bool = False) -> ExportedRun:
+    """One run folder as a run of a dataset. Raises `Refused` naming what the format cannot tell.
+
+    Takes the arguments of `write_dataset`.
+    """
     story, records = read_story(folder), read_jobs(folder / JOBS)
     if objection := _objection(story, records):
         raise Refused(f"{folder}: {objection}")
     try:
-        setting = _setting(story, records, split)
+        setting = _setting(story, records, split, changing=changing)
+    except Changed as error:
+        advice = "leave it out, or take it in with --changing-timeouts, excluded from fitting and scoring"
+        raise Refused(f"{folder}: {error}; {advice}") from error
     except ValueError as error:
         raise Refused(f"{folder}: {error}") from error
     return ExportedRun(folder=folder, setting=setting, records=records)
@@ -93,6 +114,7 @@ def _objection(story: RunStory, records: Sequence[JobRecord]) -> str:
     unfinished += [job.name for job in story.jobs.values() if job.name not in recorded]
     mode = story.run.get("mode")
     reasons = {note.reason for job in story.jobs.values() for note in job.notes}
+    withheld = ", ".join(sorted(reasons & WITHHELD))
     objections = [
         (not story.run, "events.jsonl does not say what ran (no run event)"),
         (not records, "no job has finished"),
@@ -105,27 +127,27 @@ def _objection(story: RunStory, records: Sequence[JobRecord]) -> str:
         (bool(story.resumed), "the run was interrupted and resumed, so its response times hold the gap"),
         (mode != "Enforce", f"mode {mode}: its jobs had no base allocation; only Enforce runs are settings"),
         ("DeadlineAtRisk" in reasons, "sprints went by deadlines; a setting has one time-out for all jobs"),
+        (bool(withheld), f"sprints were withheld ({withheld}); in a setting all jobs go by the same rules"),
     ]
     return next((text for found, text in objections if found), "")
 
 
-def _setting(story: RunStory, records: Sequence[JobRecord], split: str) -> dict[str, Any]:
+def _setting(story: RunStory, records: Sequence[JobRecord], split: str, *, changing: bool) -> dict[str, Any]:
     """The object of settings.jsonl. Raises `ValueError` for what the format has no words for."""
     run = story.run
     base, sprint = _allocation(run, "base"), _allocation(run, "sprint")
     if base.clock != sprint.clock:
         raise ValueError("the sprint raises the clock; the format knows the mechanisms quota and cores")
-    timeout = _timeout(story)
     rate = sprint.cost_rate(base)
+    rules = _sprint_rules(story, split, changing=changing)
+    timeout, strategy = rules["timeout_seconds"], rules.get("strategy")
     setting: dict[str, Any] = {
         "run": records[0].run,
         "setting": records[0].setting,
-        "split": split,
+        **rules,
         "mechanism": _mechanism(run, base, sprint),
         "servers": int(number(run.get("slots")) or 1),
-        "timeout_seconds": None if math.isinf(timeout) else timeout,
-        "clock": _clock(story, timeout),
-        **_budget(run, rate, timeout),
+        **_budget(run, rate, sprints=timeout is not None or strategy is not None),
         "duration_seconds": max(record.end or 0.0 for record in records),
         "arrivals": str(run.get("arrivals") or "trace"),
         "repeat": 0,
@@ -133,6 +155,25 @@ def _setting(story: RunStory, records: Sequence[JobRecord], split: str) -> dict[
     if run.get("started_at") is not None:
         setting["started_at"] = run["started_at"]
     return {key: finite(value) for key, value in setting.items()}
+
+
+def _sprint_rules(story: RunStory, split: str, *, changing: bool) -> dict[str, Any]:
+    """Split, time-out and its clock; for a run without one time-out the strategy that chose them."""
+    clock = _clock(story)
+    try:
+        timeout = effective_timeout(story, clock or "arrival")
+    except Changed:
+        if not changing:
+            raise
+        strategy = str(story.run.get("strategy", ""))
+        return {"split": EXCLUDED, "timeout_seconds": None, "clock": clock or "arrival", "strategy": strategy}
+    if clock is None and 0 < timeout < math.inf:  # never and always are the same on both clocks
+        raise ValueError("the clock of the time-out is not recorded")
+    return {
+        "split": split,
+        "timeout_seconds": None if math.isinf(timeout) else timeout,
+        "clock": clock or "arrival",
+    }
 
 
 def _allocation(run: Mapping[str, Any], end: str) -> Allocation:
@@ -167,36 +208,21 @@ def _mechanism(run: Mapping[str, Any], base: Allocation, sprint: Allocation) -> 
     }
 
 
-def _timeout(story: RunStory) -> float:
-    """The one time-out of the run; infinity: never."""
-    strategy = str(story.run.get("strategy", ""))
-    chosen = [number(event.get("after_seconds")) for event in story.triggers]
-    known = {after for after in chosen if after is not None}
-    if not known and strategy in ("never", "always"):
-        known = {math.inf if strategy == "never" else 0.0}
-    if not known:
-        raise ValueError(f"strategy {strategy!r} wrote no trigger, so its time-out is unknown")
-    if len(known) > 1:
-        values = ", ".join(f"{after:g}" for after in sorted(known)[:4])
-        raise ValueError(f"the time-out changed during the run ({values} s); a setting has one")
-    return known.pop()
+def _clock(story: RunStory) -> str | None:
+    """What the run said of the clock of its time-outs; None: nothing."""
+    said = sorted({str(event["clock"]) for event in (story.run, *story.triggers) if event.get("clock")})
+    if not said:
+        return None
+    if [word.lower() for word in said] not in (["arrival"], ["start"]):
+        raise ValueError(f"the clock of the time-out is {', '.join(said)}")
+    return said[0].lower()
 
 
-def _clock(story: RunStory, timeout: float) -> str:
-    said = {str(event["clock"]) for event in (story.run, *story.triggers) if event.get("clock")}
-    clock = {word.lower() for word in said}
-    if clock in ({"arrival"}, {"start"}):
-        return clock.pop()
-    if clock or 0 < timeout < math.inf:
-        raise ValueError(f"the clock of the time-out is {', '.join(sorted(said)) or 'not recorded'}")
-    return "arrival"  # never and always are the same on both clocks
-
-
-def _budget(run: Mapping[str, Any], rate: float, timeout: float) -> dict[str, Any]:
+def _budget(run: Mapping[str, Any], rate: float, *, sprints: bool) -> dict[str, Any]:
     """The bucket in sprint seconds: what drains one a second drains `rate` core-seconds."""
     budget = run.get("budget")
     if not isinstance(budget, dict) or rate <= 0:
-        if math.isfinite(timeout):
+        if sprints:
             raise ValueError("the run event has no budget, or its sprint costs nothing")
         budget, rate = {}, 1.0
     capacity, refill = number(budget.get("capacity_core_seconds")), number(budget.get("refill_cores"))
