@@ -190,7 +190,7 @@ def test_an_interrupted_run_is_finished_by_resuming_it(place: Place) -> None:
         assert run.wait(PATIENCE) == 130
     assert place.exits() == {"a": "0"}
     assert place.summary()["status"] == "interrupted"
-    assert place.summary()["jobs"] == {"finished": 1, "failed": 0, "unfinished": 2}
+    assert place.summary()["jobs"] == {"finished": 1, "failed": 0, "unknown": 0, "unfinished": 2}
     (place.folder / "go").touch()
     done = place.run("--resume", place.out, "--quiet")
     assert done.returncode == 0, done.stderr

@@ -144,7 +144,7 @@ def test_sigterm_ends_the_jobs_and_starts_no_more(tmp_path: Path) -> None:
         run.send_signal(signal.SIGTERM)
         assert run.wait(PATIENCE) == 143
     assert exits(tmp_path / "o") == {}  # what the signal ended is unfinished, a resumed run runs it
-    assert summary(tmp_path / "o")["jobs"] == {"finished": 0, "failed": 0, "unfinished": 2}
+    assert summary(tmp_path / "o")["jobs"] == {"finished": 0, "failed": 0, "unknown": 0, "unfinished": 2}
     assert not (tmp_path / "never").exists()
 
 

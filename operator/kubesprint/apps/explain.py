@@ -111,7 +111,8 @@ def _milestones(job: JobStory) -> Iterable[_Event]:
         where = "" if job.slot is None else f" in {job.slot}"
         yield job.start, 1, [f"started{where}{waited}"]
     if job.end is not None:
-        how = "finished" if job.exit == 0 else "ended" if job.exit is None else f"failed with exit {job.exit}"
+        how = "finished" if job.exit == 0 else f"failed with exit {job.exit}"
+        how = "ended, its outcome is unknown" if job.unknown else how
         late = f", {job.end - job.deadline:.2f} s late" if job.missed and job.deadline is not None else ""
         yield job.end, 5, [f"{how}{late}"]
 

@@ -1,12 +1,13 @@
 """`kubesprint export`: finished runs as a dataset."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kubesprint.adapters.files.dataset import EXCLUDED, write_dataset
+from kubesprint.adapters.files.dataset import EXCLUDED, ExportedRun, write_dataset
 from kubesprint.core.errors import SprintError
 
 
@@ -50,16 +51,20 @@ def export(
             typer.echo(f"kubesprint: warning: {text}", err=True)
     if as_json:
         rows = [{"folder": str(run.folder), "jobs": len(run.records), **run.setting} for run in runs]
-        typer.echo(
-            json.dumps({"schema": 1, "dataset": str(dataset), "runs": rows}, ensure_ascii=False, indent=2)
-        )
-        return
+        document = {"schema": 1, "dataset": str(dataset), "runs": rows}
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        typer.echo("\n".join(_lines(runs, dataset)))
+
+
+def _lines(runs: Sequence[ExportedRun], dataset: Path) -> list[str]:
+    """What was written: a line a run, and one for all."""
+    lines = []
     for run in runs:
         name, repeat = run.setting["setting"], run.setting["repeat"]
         line = f"{run.setting['run']}: {len(run.records)} jobs, setting {name}, repeat {repeat}"
         excluded = run.setting["split"] == EXCLUDED
-        typer.echo(f"{line}, excluded: its time-out changed during the run" if excluded else line)
+        lines.append(f"{line}, excluded: its time-out changed during the run" if excluded else line)
     settings = len({run.setting["setting"] for run in runs})
-    typer.echo(
-        f"{dataset}: {len(runs)} runs of {settings} settings, {sum(len(r.records) for r in runs)} jobs"
-    )
+    jobs = sum(len(run.records) for run in runs)
+    return [*lines, f"{dataset}: {len(runs)} runs of {settings} settings, {jobs} jobs"]

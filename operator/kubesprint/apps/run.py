@@ -210,7 +210,7 @@ def _run(prepared: Prepared, folder: run_folder.RunFolder, lock: RunLock | None)
 def _say_result(console: Console, outcome: Outcome, report: Path) -> None:
     summary = outcome.summary
     mean = summary.response["mean_seconds"]
-    counts = ", ".join(f"{summary.jobs[key]} {key}" for key in ("finished", "failed", "unfinished"))
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in summary.jobs.items())
     response = "" if mean is None else f"mean response {mean:.2f} s; "
     sprint = f"{summary.sprint:.1f} s sprinted ({summary.granted:.1f} core-seconds)"
     console.print(

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -110,6 +111,21 @@ def test_failed_jobs_and_deadlines_are_marked(tmp_path: Path) -> None:
     assert len(drawn) == len(due) + 1  # and one in the legend
     assert len(due) > 2
     assert "exit 1" in page.words["td"]
+
+
+def test_a_job_whose_outcome_nobody_knows_is_told_apart(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", count=3)
+    run.records[1] = replace(run.records[1], exit=None)
+    name = run.records[1].name
+    finished = next(f for _, type_, f in run.events if type_ == "finished" and f["job"] == name)
+    finished["exit"] = None
+    text = render_report(run.write())
+    page = Page(text)
+    assert page.words["td"].count("finished") == 2
+    assert "unknown" in page.words["td"]
+    assert "1 unknown" in text
+    assert "outcome unknown" in text
+    assert not [a for t, a in page.tags if t == "line" and a.get("class") == "cross"]
 
 
 def test_a_missed_deadline_is_told_in_words_and_colour(tmp_path: Path) -> None:

@@ -320,8 +320,17 @@ def test_a_summary_comes_back_and_keeps_its_keys_in_order(tmp_path: Path) -> Non
         "restored",
         "warnings",
     ]
-    assert document["jobs"] == {"finished": 2, "failed": 1, "unfinished": 2}
+    assert document["jobs"] == {"finished": 2, "failed": 1, "unknown": 0, "unfinished": 2}
     assert document == summary_document(summary)
+
+
+@given(st.lists(st.sampled_from([0, 1, 127, 139, None])), st.integers(0, 5))
+def test_every_job_is_counted_once(exits: list[int | None], unfinished: int) -> None:
+    records = [a_record(name=f"j{n}", exit=code) for n, code in enumerate(exits)]
+    summary = summarise(records, run="r", setting="never", status="finished", unfinished=unfinished)
+    assert summary.jobs["unknown"] == exits.count(None)
+    assert summary.jobs["finished"] == exits.count(0)
+    assert sum(summary.jobs.values()) == len(exits) + unfinished
 
 
 def test_a_crash_does_not_count_as_a_fast_job() -> None:

@@ -128,5 +128,5 @@ def curve(story: RunStory) -> Mapping[str, Any] | None:
 
 def shares(story: RunStory) -> list[tuple[float, float]]:
     """The distribution of the response time: (seconds, per cent of all jobs that were done by then)."""
-    done = sorted(job.response for job in story.jobs.values() if job.response is not None and not job.failed)
+    done = sorted(job.response for job in story.jobs.values() if job.response is not None and job.exit == 0)
     return [(value, 100.0 * (index + 1) / len(story.jobs)) for index, value in enumerate(done)]

@@ -10,7 +10,7 @@ from kubesprint.adapters.files import figures
 from kubesprint.adapters.files.charts import Series, environment, figure_text, line_chart
 from kubesprint.adapters.files.results import JOBS, REPORT, SUMMARY, number, read_jobs
 from kubesprint.adapters.files.story import JobStory, RunStory, read_story
-from kubesprint.adapters.files.summary import Summary, read_summary, summarise, write_whole
+from kubesprint.adapters.files.summary import OUTCOMES, Summary, read_summary, summarise, write_whole
 from kubesprint.adapters.files.timeline import timeline
 from kubesprint.core.units import CoreSeconds
 
@@ -116,7 +116,7 @@ def _read(folder: Path) -> _Run:
         run=story.name,
         setting=story.setting,
         status=story.status or "unfinished",
-        unfinished=sum(1 for job in story.jobs.values() if job.end is None),
+        unfinished=len(story.jobs.keys() - {record.name for record in records}),
         granted=CoreSeconds(spent),
         budget=story.run.get("budget"),
         machine=story.run.get("machine"),
@@ -236,7 +236,7 @@ def _pair(start: float | None, end: float | None) -> str:
 def _kpis(summary: Summary) -> list[tuple[str, str, str]]:
     """Value, name and remark of each number at the top."""
     jobs, error = summary.jobs, summary.predicted.get("median_abs_error")
-    left = [f"{count} {what}" for what in ("failed", "unfinished") if (count := jobs.get(what, 0))]
+    left = [f"{count} {what}" for what in OUTCOMES[1:] if (count := jobs.get(what, 0))]
     remark = "" if error is None else f"median error {100 * error:.0f} %"
     predicted = summary.predicted.get("mean_seconds")
     return [
@@ -276,6 +276,8 @@ def _job_row(job: JobStory) -> Mapping[str, Any]:
         if job.exit == 0
         else f"exit {job.exit}"
         if job.failed
+        else "unknown"
+        if job.unknown
         else "running"
         if job.start
         else "queued"
@@ -327,7 +329,7 @@ def _comparison(names: Sequence[str], runs: Sequence[_Run]) -> list[Mapping[str,
                 "granted": figure_text(summary.granted),
                 "cpu": figure_text(summary.cpu),
                 "finished": summary.jobs.get("finished", 0),
-                "failed": summary.jobs.get("failed", 0) + summary.jobs.get("unfinished", 0),
+                "failed": sum(summary.jobs.get(what, 0) for what in OUTCOMES[1:]),
                 "best": len(known) > 1 and mean == best,
             }
         )

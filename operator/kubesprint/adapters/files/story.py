@@ -58,6 +58,11 @@ class JobStory:
         return self.exit not in (0, None)
 
     @property
+    def unknown(self) -> bool:
+        """Ended while nobody was there who could learn its exit."""
+        return self.end is not None and self.exit is None
+
+    @property
     def missed(self) -> bool:
         """Ended after its deadline."""
         return self.deadline is not None and self.end is not None and self.end > self.deadline

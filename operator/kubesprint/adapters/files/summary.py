@@ -17,6 +17,9 @@ from kubesprint.core.units import CoreSeconds, Seconds
 
 SCHEMA = 1
 
+OUTCOMES = ("finished", "failed", "unknown", "unfinished")
+"""What became of each job: exit 0, another exit, no exit known (a survivor of a killed run), none yet."""
+
 _NOTHING = CoreSeconds(0.0)
 
 
@@ -27,7 +30,7 @@ class Summary:
     run: str
     setting: str
     status: str
-    jobs: Mapping[str, int]  # finished (exit 0), failed, unfinished
+    jobs: Mapping[str, int]  # by `OUTCOMES`; they add up to the queue
     response: Mapping[str, float | None]  # mean, p50, p95, p99 _seconds; linear interpolation
     predicted: Mapping[str, float | None]  # jobs, mean_seconds, median_abs_error (fraction of the response)
     sprint: Seconds
@@ -61,12 +64,14 @@ def summarise(
     rows = list(records)
     good = [record for record in rows if record.exit == 0 and record.response is not None]
     failed = sum(1 for record in rows if record.exit not in (0, None))
+    unknown = sum(1 for record in rows if record.exit is None)
+    counts = (len(rows) - failed - unknown, failed, unknown, unfinished)
     responses = [record.response for record in good if record.response is not None]
     return Summary(
         run=run,
         setting=setting,
         status=status,
-        jobs={"finished": len(good), "failed": failed, "unfinished": unfinished},
+        jobs=dict(zip(OUTCOMES, counts, strict=True)),
         response=_spread(responses),
         predicted=_prediction(good),
         sprint=Seconds(math.fsum(record.sprint for record in rows)),

@@ -108,6 +108,8 @@ def job_hint(job: JobStory) -> str:
         parts.append(f"sprinted {figure_text(job.sprint, 's')}")
     if job.failed:
         parts.append(f"failed, exit {job.exit}")
+    if job.unknown:
+        parts.append("outcome unknown")
     if job.missed:
         parts.append("missed its deadline")
     return "\n".join(parts)
