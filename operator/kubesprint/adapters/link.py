@@ -30,6 +30,9 @@ class Opening:
     base: Allocation
     sprint: Allocation
     mechanism: str = "auto"  # or "quota", "cpuset", "affinity"
+    clocks: tuple[str, str] | None = (
+        None  # at base and while sprinting, as a policy spells them; None: untouched
+    )
     root: str = "/"  # below which /sys and /proc are found
 
 
@@ -119,6 +122,7 @@ def _opening(m: Opening) -> dict[str, Any]:
         "base": _allocation(m.base),
         "sprint": _allocation(m.sprint),
         "mechanism": m.mechanism,
+        "clocks": None if m.clocks is None else list(m.clocks),
         "root": m.root,
     }
 
@@ -130,8 +134,16 @@ def _read_opening(body: Any) -> Opening:
         base=_read_allocation(body["base"]),
         sprint=_read_allocation(body["sprint"]),
         mechanism=str(body["mechanism"]),
+        clocks=_read_clocks(body["clocks"]),
         root=str(body["root"]),
     )
+
+
+def _read_clocks(value: Any) -> tuple[str, str] | None:
+    if value is None:
+        return None
+    base, sprint = value
+    return str(base), str(sprint)
 
 
 def _directive(m: Directive) -> dict[str, Any]:

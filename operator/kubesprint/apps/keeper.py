@@ -27,6 +27,8 @@ from kubesprint.adapters.link import (
     decode,
     encode,
 )
+from kubesprint.adapters.linux.combined import CombinedHardware
+from kubesprint.adapters.linux.cpufreq import ClockHardware, open_clocks
 from kubesprint.adapters.linux.hardware import SlotHardware, open_slots
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.system import SystemClock
@@ -122,16 +124,13 @@ class KeeperProcess:
             if earlier.failed:
                 raise Refused(f"run {earlier.run} left {'; '.join(earlier.failed)}")
             journal = open_journal(self._folder, run=opening.run, root=root)
-            hardware = open_slots(
-                PseudoFs(opening.root),
-                opening.run,
-                opening.slots,
-                opening.base,
-                opening.sprint,
-                opening.mechanism,
-            )
-            keeper = NodeKeeper(self._clock, hardware, journal, opening.run, period=self._period, owned=owned)
-            keeper.open(hardware.setup_writes())
+            hardware = _slots(opening)
+            clocks = _clocks(opening, hardware)
+            # Clocks come first: they are back at base before the slots that paid for them.
+            first = [] if clocks is None else clocks.setup_writes()
+            whole = CombinedHardware([hardware] if clocks is None else [clocks, hardware])
+            keeper = NodeKeeper(self._clock, whole, journal, opening.run, period=self._period, owned=owned)
+            keeper.open([*first, *hardware.setup_writes()], moved=[write.address for write in first])
         except SprintError as error:
             self._send(NotOpened(message=str(error), final=isinstance(error, Refused)))
             return
@@ -171,6 +170,20 @@ class KeeperProcess:
             closed = Closed(report=report, put_back=len(result.put_back), left=result.left, failed=failed)
         self._send(closed)
         return closed
+
+
+def _slots(opening: Opening) -> SlotHardware:
+    return open_slots(
+        PseudoFs(opening.root), opening.run, opening.slots, opening.base, opening.sprint, opening.mechanism
+    )
+
+
+def _clocks(opening: Opening, slots: SlotHardware) -> ClockHardware | None:
+    """The clocks of the CPUs that sprints run on; None: no policy asks for them."""
+    if opening.clocks is None:
+        return None
+    cpus = frozenset[int]().union(*(slots.sprint_cpus(knob) for knob in slots.knobs()))
+    return open_clocks(PseudoFs(opening.root), *opening.clocks, cpus)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

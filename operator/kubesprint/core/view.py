@@ -20,11 +20,14 @@ class View:
     sprint: Allocation
     servers: int  # jobs that may run at once
     grants: Mapping[str, str]  # job -> grant it holds now
+    clock_rate: Cores | None = None  # of the clocks that a lone sprint raises; None: of its own cores only
 
     @property
     def cost_rate(self) -> Cores:
-        """Core-seconds that one sprinting job draws a second."""
-        return self.sprint.cost_rate(self.base)
+        """Core-seconds that one job draws a second if it sprints alone: the most that it ever draws."""
+        if self.clock_rate is None:
+            return self.sprint.cost_rate(self.base)
+        return Cores(self.sprint.cores - self.base.cores + self.clock_rate)
 
     def running(self) -> list[JobView]:
         """Jobs that run, oldest arrival first."""

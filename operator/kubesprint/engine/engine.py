@@ -1,11 +1,13 @@
 """The engine: one turn at a time, on whatever world its ports show it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
+from types import MappingProxyType
 
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.budget import Bucket
+from kubesprint.core.clocks import ClockDomain
 from kubesprint.core.decision import Decision, Verb
 from kubesprint.core.errors import Unavailable
 from kubesprint.core.forecast import Forecaster
@@ -16,6 +18,7 @@ from kubesprint.core.spec import Mode
 from kubesprint.core.units import Cores, CoreSeconds, Seconds
 from kubesprint.core.view import View
 from kubesprint.core.workload import JobState, JobView
+from kubesprint.engine.clocks import ClockBook
 from kubesprint.engine.ledger import Ledger
 from kubesprint.engine.ports import Clock, Inventory, Nodes, Purse, Report, Workloads
 from kubesprint.engine.turn import Recorder, SprintSpan, Turn
@@ -40,6 +43,8 @@ class EngineSettings:
     lease: Seconds = Seconds(5.0)
     period: Seconds = Seconds(1.0)
     paused: bool = False
+    clocks: Mapping[str, Sequence[ClockDomain]] = field(default_factory=lambda: MappingProxyType({}))
+    """The clocks that a sprint raises, by slot; none: sprints raise cores only."""
 
 
 class Engine:
@@ -69,6 +74,7 @@ class Engine:
         self._forecaster = forecaster
         self._strategy = strategy
         self._ledger = Ledger(bucket, settings.run, settings.epoch)
+        self._clocks = ClockBook(settings.clocks)
         self._sequence = count(1)
         self._sprinted: dict[str, tuple[float, float]] = {}  # job -> (wall, CPU) seconds in ended sprints
         self._held: Directive | None = None
@@ -137,7 +143,7 @@ class Engine:
         if self._ledger.holding_of(job) is None:
             return
         self._ledger.release(job, now, reason)
-        self._send(self._ledger.running(), now)
+        self._send({job: knob for job, (knob, _) in self._ledger.running().items()}, now)
 
     def listen(self) -> None:
         """Take in what keepers read back, without deciding anything: a slot may be free to use."""
@@ -150,12 +156,22 @@ class Engine:
             self._trouble = Reason.STALE_EPOCH if superseded else reports[-1].trouble
         started, ended = self._ledger.account(reports, _cpu_used(inventory), now)
         self._ledger.bucket = self._ledger.bucket.advance(max(now, self._ledger.bucket.at))
+        self._account_clocks(reports, now)
         self._ledger.lapse(now)
         self._spans[0].extend(started)
         self._note_ended(ended)
         for job in inventory.jobs:
             if job.state is JobState.FINISHED:
                 self._ledger.release(job.name, now, Reason.FINISHED)
+
+    def _account_clocks(self, reports: Sequence[Report], now: Seconds) -> None:
+        """A clock that stays up though no sprint asks for it is an overrun, charged as it goes on."""
+        asking = [knob for knob, _ in self._ledger.running().values()]
+        for report in reports:
+            newest = self._held is not None and report.sequence >= self._held.sequence
+            self._clocks.hear(report, asking, newest=newest)
+        if owed := self._clocks.owed(now):
+            self._ledger.bucket = self._ledger.bucket.charge(owed)
 
     def _note_ended(self, ended: Sequence[SprintSpan]) -> None:
         for span in ended:
@@ -178,6 +194,7 @@ class Engine:
             sprint=self.settings.sprint,
             servers=self.settings.servers,
             grants=self._ledger.grants(),
+            clock_rate=self._clocks.alone(self.settings.sprint.cores) if self._clocks else None,
         )
 
     def _with_sprint(self, job: JobView) -> JobView:
@@ -198,7 +215,8 @@ class Engine:
 
     def _troubles(self) -> Sequence[str]:
         unsaved = Reason.JOURNAL_UNWRITABLE if self._unsaved else None
-        return tuple(dict.fromkeys(t.value for t in (self._trouble, unsaved) if t is not None))
+        ours = dict.fromkeys(t.value for t in (self._trouble, unsaved) if t is not None)
+        return (*ours, *self._clocks.troubles)
 
     def _publish(self, view: View, decisions: Sequence[Decision], now: Seconds) -> Directive | None:
         """Let go of what is over, pay for what goes on, and tell the keeper if anything is new to it."""
@@ -209,7 +227,7 @@ class Engine:
                 self._ledger.release(decision.job, now, decision.reason)
         running = {job.name: job for job in view.running()}
         wanted = {
-            d.job: (slot, view.cost_rate)
+            d.job: slot
             for d in decisions
             if d.verb is Verb.SPRINT and (slot := running[d.job].slot) is not None
         }
@@ -219,13 +237,25 @@ class Engine:
             return None
         return self._send(wanted, now)
 
-    def _send(self, wanted: Mapping[str, tuple[str, Cores]], now: Seconds) -> Directive:
+    def _rates(self, wanted: Mapping[str, str]) -> Mapping[str, tuple[str, Cores]]:
+        """Slot and cost rate of each job that is to sprint: jobs that share a clock share its cost."""
+        base, sprint = self.settings.base, self.settings.sprint
+        if not self.settings.clocks:
+            return {job: (slot, sprint.cost_rate(base)) for job, slot in wanted.items()}
+        clocks = self._clocks.rates(dict.fromkeys(wanted.values(), sprint.cores))
+        return {job: (slot, Cores(sprint.cores - base.cores + clocks[slot])) for job, slot in wanted.items()}
+
+    def _send(self, wanted: Mapping[str, str], now: Seconds) -> Directive:
         """Reserve, make the level durable, publish: in this order, so that a crash never overspends.
 
         If the level cannot be made durable, nothing goes on: the directive grants nothing.
+
+        Args:
+            wanted: the slot of each job that is to sprint from now on.
+            now: the instant.
         """
         sequence = next(self._sequence)
-        leases = self._ledger.reserve(wanted, self.settings.lease, now, sequence)
+        leases = self._ledger.reserve(self._rates(wanted), self.settings.lease, now, sequence)
         for grant in [grant for grant, lease in leases.items() if lease <= 0]:
             self._ledger.withdraw(grant, now, sequence, Reason.BUDGET_EXHAUSTED)
         if not self._save():
@@ -235,13 +265,21 @@ class Engine:
             Grant(
                 grant=grant,
                 knob=self._ledger.knob_of(grant),
-                allocation=self.settings.sprint,
+                allocation=Allocation(self.settings.sprint.cores)
+                if self.settings.clocks
+                else self.settings.sprint,
                 lease=leases[grant],
             )
             for grant in self._ledger.grants().values()
         )
         directive = Directive(
-            run=self.settings.run, epoch=self.settings.epoch, sequence=sequence, grants=grants
+            run=self.settings.run,
+            epoch=self.settings.epoch,
+            sequence=sequence,
+            grants=(
+                *grants,
+                *self._clocks.grants(grants),
+            ),  # clocks last: cores pay for them from their write on
         )
         self._nodes.publish(directive)
         self._held, self._sent = directive, now

@@ -90,8 +90,12 @@ class NodeKeeper:
         """How often somebody else changed something of a knob, by knob."""
         return self._hand.conflicts
 
-    def open(self, setup: Sequence[Write]) -> None:
+    def open(self, setup: Sequence[Write], moved: Sequence[Address] = ()) -> None:
         """Do the set-up, then bring every knob to its base; on failure undo what was done.
+
+        Args:
+            setup: in order.
+            moved: addresses that its later steps may move (boost moves limits): nobody else's doing.
 
         Raises:
             Refused: the machine will not do it, or an earlier run's journal is not restored yet.
@@ -103,6 +107,7 @@ class NodeKeeper:
             for write in setup:
                 self._hand.prepare([write])  # one by one: a file of a group exists once the group does
                 self._demand(self._hand.put(write, insist=True))
+            self._hand.forget(moved)
             for knob in self._hardware.knobs():
                 self._open_at_base(knob)
         except (Refused, Unavailable) as error:

@@ -31,6 +31,8 @@ class Holding:
     published: Seconds
     sequence: int  # of the directive that first named it; older reports say nothing about it
     raised: Seconds | None = None  # start of the write that raised the knob, once read back
+    spent: CoreSeconds = CoreSeconds(0.0)  # since it was raised, at earlier rates
+    rated: Seconds = Seconds(0.0)  # since when `rate` holds, if it ever changed
     cpu_at_start: float = 0.0
     released: Seconds | None = None  # when the engine let go of it; its reservation was settled then
     reason: Reason = Reason.TRIGGER_REACHED
@@ -123,13 +125,17 @@ class Ledger:
         """Pay for every job that is to sprint from now on; returns the lease by grant.
 
         Args:
-            sprints: job to (knob, cost rate); a job that sprints already keeps its grant.
+            sprints: job to (knob, cost rate); a job that sprints already keeps its grant, and pays the new
+                rate from now on (who shares a clock pays more once others no longer do).
             lease: the wished length.
             now: the instant.
             sequence: of the directive that will carry these leases.
         """
         for job, (knob, rate) in sprints.items():
-            if self.holding_of(job) is None:
+            holding = self.holding_of(job)
+            if holding is not None:
+                self._holdings[holding.grant] = _rerated(holding, rate, now)
+            else:
                 self._count += 1
                 grant = f"{self._prefix}{self._count}"
                 self._holdings[grant] = Holding(
@@ -208,16 +214,31 @@ class Ledger:
         self.bucket = self.bucket.charge(CoreSeconds((rate + refilled) * overrun))
 
 
+def _cost(holding: Holding, end: Seconds) -> CoreSeconds:
+    """What a raised holding has cost up to an instant."""
+    assert holding.raised is not None
+    since = max(holding.raised, holding.rated)
+    return CoreSeconds(holding.spent + holding.rate * max(0.0, end - since))
+
+
+def _rerated(holding: Holding, rate: Cores, now: Seconds) -> Holding:
+    """The same holding at another rate from now on."""
+    if rate == holding.rate:
+        return holding
+    spent = CoreSeconds(0.0) if holding.raised is None else _cost(holding, now)
+    return replace(holding, rate=rate, spent=spent, rated=Seconds(0.0) if holding.raised is None else now)
+
+
 def _span(holding: Holding, end: Seconds | None, cpu: Mapping[str, float]) -> SprintSpan:
     assert holding.raised is not None
-    cost = 0.0 if end is None else holding.rate * max(0.0, end - holding.raised)
+    cost = CoreSeconds(0.0) if end is None else _cost(holding, end)
     return SprintSpan(
         grant=holding.grant,
         job=holding.job,
         knob=holding.knob,
         start=holding.raised,
         end=end,
-        cost=CoreSeconds(cost),
+        cost=cost,
         cpu=CoreSeconds(max(0.0, cpu.get(holding.job, holding.cpu_at_start) - holding.cpu_at_start)),
         reason=holding.reason,
     )

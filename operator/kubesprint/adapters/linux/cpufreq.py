@@ -7,11 +7,13 @@ what is read back counts. Bounds move with boost and firmware, so none is kept b
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from kubesprint.adapters.linux import cpulist
-from kubesprint.adapters.linux.addresses import AddressBook, Target, settle_seconds
+from kubesprint.adapters.linux.addresses import HOST, AddressBook, Target, settle_seconds
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.core.allocation import Allocation
+from kubesprint.core.clocks import ClockDomain
 from kubesprint.core.errors import Gone, Refused
 from kubesprint.core.units import KiloHertz
 from kubesprint.engine.ports import Address, Write
@@ -22,6 +24,7 @@ _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 _HERTZ = re.compile(r"(\d+(?:\.\d+)?)(kHz|MHz|GHz)")
 _UNIT = {"kHz": 1, "MHz": 1000, "GHz": 1_000_000}
 _OWN_GOVERNORS = frozenset({"intel_pstate", "amd-pstate-epp"})  # their "powersave" follows the load
+_CPPC = ("highest_perf", "nominal_perf", "nominal_freq")
 _THRIFTY = frozenset({"power", "balance_power"})
 
 
@@ -42,6 +45,8 @@ class Policy:
     base: KiloHertz | None  # without turbo
     preference: str | None  # energy_performance_preference
     boost: bool | None
+    switch: str | None  # the file that switches boost, as far as there is one
+    boosted: KiloHertz | None  # the most with boost, where the driver tells it while boost is off
 
     @property
     def follows_minimum(self) -> bool:
@@ -86,7 +91,8 @@ def read_policy(fs: PseudoFs, name: str) -> Policy:
 
     cpus = cpulist.parse(fs.read(f"{folder}/affected_cpus"))
     table = (fs.optional(f"{folder}/scaling_available_frequencies") or "").split()
-    boost = fs.optional(f"{folder}/boost") or fs.optional(f"{ROOT}/boost")
+    switch = next((path for path in (f"{ROOT}/boost", f"{folder}/boost") if fs.optional(path)), None)
+    boost = None if switch is None else fs.optional(switch)
     return Policy(
         name=name,
         driver=fs.read(f"{folder}/scaling_driver"),
@@ -101,7 +107,21 @@ def read_policy(fs: PseudoFs, name: str) -> Policy:
         base=_base(fs, name, cpus),
         preference=fs.optional(f"{folder}/energy_performance_preference"),
         boost=None if boost is None else boost == "1",
+        switch=switch,
+        boosted=_boosted(fs, name, cpus),
     )
+
+
+def _boosted(fs: PseudoFs, name: str, cpus: frozenset[int]) -> KiloHertz | None:
+    """The highest clock with boost: from the driver's own list, amd-pstate, or the ratio in ACPI CPPC."""
+    steps = (fs.optional(f"{ROOT}/{name}/scaling_boost_frequencies") or "").split()
+    told = [int(step) for step in steps if step.isdigit()]
+    told += [khz for khz in [_number(fs, f"{ROOT}/{name}/amd_pstate_max_freq")] if khz]
+    if not told and cpus:
+        folder = f"{CPUS}/cpu{min(cpus)}/acpi_cppc"
+        highest, nominal, mhz = (_number(fs, f"{folder}/{n}") for n in _CPPC)
+        told += [round(highest / nominal * mhz * 1000)] if highest and nominal and mhz else []
+    return KiloHertz(max(told)) if told else None
 
 
 def resolve(policy: Policy, wish: str) -> KiloHertz:
@@ -110,7 +130,9 @@ def resolve(policy: Policy, wish: str) -> KiloHertz:
         return policy.most
     if wish == "Base":
         if policy.base is None:
-            raise Refused(f"{policy.name}: {policy.driver} has no base clock to tell: say 2400MHz, or 80%")
+            raise Refused(
+                f"{policy.name}: {policy.driver} has no base clock to tell; name one, as 2400MHz or 80%"
+            )
         return policy.fit(policy.base)
     if match := _PERCENT.fullmatch(wish):
         return policy.fit(policy.most * float(match[1]) / 100)
@@ -121,10 +143,21 @@ def resolve(policy: Policy, wish: str) -> KiloHertz:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockPlan:
-    """The base clock and the sprint clock of each policy."""
+    """The base clock and the sprint clock of each policy. Plain values; says nothing of who asks."""
 
+    wishes: tuple[str, str]  # as they were spelled: base, sprint
     bases: Mapping[str, KiloHertz]
     sprints: Mapping[str, KiloHertz]
+    cpus: Mapping[str, frozenset[int]]  # whose clock a policy is
+    switches: tuple[str, ...] = ()  # boost files that are 0, and must be 1 for a sprint clock
+
+    def domains(self, cpus: frozenset[int]) -> tuple[ClockDomain, ...]:
+        """The clocks of these CPUs, each with all the CPUs that it moves."""
+        return tuple(
+            ClockDomain(knob=name, cpus=len(own), ratio=self.sprints[name] / self.bases[name])
+            for name, own in self.cpus.items()
+            if own & cpus
+        )
 
 
 class ClockHardware:
@@ -139,6 +172,21 @@ class ClockHardware:
     def knobs(self) -> Sequence[str]:
         """Every policy that the plan names."""
         return tuple(self.plan.bases)
+
+    def setup_writes(self) -> Sequence[Write]:
+        """Switches boost on where the sprint clock needs it; the limits then hold the base.
+
+        The limits stand first, as they are: what they were is journalled before boost moves them, and so put
+        back after boost is.
+        """
+        if not self.plan.switches:
+            return ()
+        writes = []
+        for name in self.plan.bases:
+            policy = read_policy(self._fs, name)
+            writes.append(self._limit(name, "scaling_max_freq", policy.maximum))
+            writes.append(self._limit(name, "scaling_min_freq", policy.minimum))
+        return [*writes, *(Write(Target("file", path).address(HOST), "1") for path in self.plan.switches)]
 
     def sprint(self, knob: str, base: Allocation) -> Allocation:
         """The planned sprint of a policy, at the cores of `base`."""
@@ -207,17 +255,65 @@ class ClockHardware:
             raise Gone(f"no clock '{knob}' here; there are {', '.join(self.plan.bases) or 'none'}") from None
 
 
-def open_clocks(fs: PseudoFs, base: str = "Base", sprint: str = "Turbo") -> ClockHardware:
-    """Plan the clocks; writes nothing. Raises `Refused`, with the remedy, where there are none."""
-    policies = [read_policy(fs, name) for name in names(fs)]
+def open_clocks(
+    fs: PseudoFs, base: str = "Base", sprint: str = "Turbo", cpus: frozenset[int] | None = None
+) -> ClockHardware:
+    """Plan the clocks of these CPUs (None: of all); writes nothing.
+
+    Raises:
+        Gone: there are no clocks here, and nothing that the user can do about it.
+        Refused: they cannot be moved as asked for, with the remedy.
+    """
+    policies = [policy for policy in map(partial(read_policy, fs), names(fs)) if _concerns(policy, cpus)]
     if not policies:
-        raise Refused("no clock can be set here: this machine has no cpufreq (usual for virtual machines)")
-    bases = {policy.name: resolve(policy, base) for policy in policies}
-    sprints = {policy.name: resolve(policy, sprint) for policy in policies}
-    for name in bases:
-        if sprints[name] <= bases[name]:
-            low, high = f"{base} ({bases[name]} kHz)", f"{sprint} ({sprints[name]} kHz)"
-            raise Refused(f"{name}: the sprint clock {high} is not above the base clock {low}")
-        if not fs.kernel.writable(f"{ROOT}/{name}/scaling_max_freq"):
-            raise Refused(f"no right to write {ROOT}/{name}: run as root, with /sys mounted read-write")
-    return ClockHardware(fs, ClockPlan(bases=bases, sprints=sprints))
+        raise Gone("no clock can be set here: this machine has no cpufreq (usual for virtual machines)")
+    bases, sprints, switches = dict[str, KiloHertz](), dict[str, KiloHertz](), dict[str, None]()
+    for policy in policies:
+        bases[policy.name] = resolve(policy, base)
+        sprints[policy.name], switch = _sprint(policy, sprint)
+        if switch is not None:
+            switches[switch] = None
+        _check(fs, policy, (base, bases[policy.name]), (sprint, sprints[policy.name]), switch)
+    own = {policy.name: policy.cpus for policy in policies}
+    return ClockHardware(
+        fs,
+        ClockPlan(wishes=(base, sprint), bases=bases, sprints=sprints, cpus=own, switches=tuple(switches)),
+    )
+
+
+def _concerns(policy: Policy, cpus: frozenset[int] | None) -> bool:
+    return cpus is None or bool(policy.cpus & cpus)
+
+
+def _sprint(policy: Policy, wish: str) -> tuple[KiloHertz, str | None]:
+    """The sprint clock, and the file that must switch boost on for it. Raises `Refused`."""
+    plain = resolve(policy, wish)
+    hertz = _HERTZ.fullmatch(wish)
+    wanted = float(hertz[1]) * _UNIT[hertz[2]] if hertz else 0.0
+    if policy.boost is not False or not (wish == "Turbo" or wanted > policy.most):
+        return plain, None
+    if policy.boosted is None or policy.boosted <= policy.most:
+        raise Refused(
+            f"{policy.name}: {wish} needs boost, which is off, and {policy.driver} does not tell how far "
+            f"that goes: switch it on ({policy.switch}), or name a clock up to {policy.most} kHz"
+        )
+    return KiloHertz(round(min(wanted, policy.boosted)) if hertz else policy.boosted), policy.switch
+
+
+def _check(
+    fs: PseudoFs,
+    policy: Policy,
+    base: tuple[str, KiloHertz],
+    sprint: tuple[str, KiloHertz],
+    switch: str | None,
+) -> None:
+    """Raises `Refused` unless the sprint clock is above the base clock and both can be written."""
+    if sprint[1] <= base[1]:
+        low, high = (f"{wish} ({khz} kHz)" for wish, khz in (base, sprint))
+        hint = ""
+        if fs.optional(f"{CPUS}/intel_pstate/no_turbo") == "1":
+            hint = f"; turbo is off: write 0 to {CPUS}/intel_pstate/no_turbo"
+        raise Refused(f"{policy.name}: the sprint clock {high} is not above the base clock {low}{hint}")
+    for path in (f"{ROOT}/{policy.name}/scaling_max_freq", switch):
+        if path is not None and not fs.kernel.writable(path):
+            raise Refused(f"no right to write {path}: run as root, with /sys mounted read-write")

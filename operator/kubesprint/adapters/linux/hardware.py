@@ -73,7 +73,7 @@ class SlotHardware:
             cores = float(int(cores))
             why.append(f"{self.plan.mechanism} moves whole cores")
         if wish.clock != 1.0:
-            why.append("a slot moves cores, not the clock")
+            why.append("a slot moves cores; clocks have grants of their own")
         return allocation(cores), "; ".join(why)
 
     def setup_writes(self) -> Sequence[Write]:
@@ -161,6 +161,13 @@ class SlotHardware:
         if self.plan.version == 1:
             return groups[-1] if self.plan.accounts else None
         return groups[0] if groups else None
+
+    def sprint_cpus(self, knob: str) -> frozenset[int]:
+        """The CPUs that a sprinting slot may run on: their clocks are its clocks."""
+        index = self._index(knob)
+        if self.plan.mechanism == "quota":
+            return frozenset(self.plan.cpus)
+        return self._cpus(index, self.plan.sprint)
 
     def _cpus(self, slot: int, cores: float) -> frozenset[int]:
         """The CPUs of a slot: slots start side by side, and more CPUs always include the fewer."""
