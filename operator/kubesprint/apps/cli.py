@@ -30,6 +30,7 @@ def build() -> typer.Typer:
     """The application with all its commands; imports happen here, not at import of this module."""
     from kubesprint.apps.demo.command import demo
     from kubesprint.apps.doctor import doctor
+    from kubesprint.apps.evaluate import evaluate
     from kubesprint.apps.explain import explain
     from kubesprint.apps.export import export
     from kubesprint.apps.profile_command import profile
@@ -37,7 +38,7 @@ def build() -> typer.Typer:
     from kubesprint.apps.run import RunCommand, run
     from kubesprint.apps.simulate import simulate
 
-    for command in (demo, profile, simulate, export, explain, doctor, restore):
+    for command in (demo, profile, simulate, export, evaluate, explain, doctor, restore):
         app.command()(command)
     app.command(cls=RunCommand)(run)
     return app
