@@ -285,6 +285,40 @@ def test_without_its_keeper_a_run_goes_on_at_full_speed(place: Place, mechanism:
     assert place.summary()["restored"] is True
 
 
+@pytest.mark.parametrize("mechanism", [pytest.param("quota", marks=needs("quota"))])
+def test_the_next_run_waits_for_a_keeper_that_still_restores(place: Place, mechanism: str) -> None:
+    waits = "touch up; while [ ! -e go ]; do sleep 0.05; done"
+    place.documents({"a": ["sh", "-c", waits]}, ENFORCE)
+    with place.start("--quiet") as run:
+        until((place.folder / "up").exists)
+        live = place.run("--out", place.folder / "other")  # refused at once: the holder is live
+        keeper = keeper_of(run.pid)
+        os.kill(keeper, signal.SIGSTOP)
+        run.kill()
+        run.wait(PATIENCE)
+    assert live.returncode == 2
+    assert f"process {run.pid}) is live" in live.stderr
+    assert len(live.stderr.splitlines()) == 1
+    try:
+        resumed = subprocess.Popen(
+            place.command("--resume", place.out, "--quiet"),
+            cwd=place.folder,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert resumed.stderr is not None
+        said = resumed.stderr.readline()
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    with resumed:
+        until(lambda: len(place.events("run")) == 2)
+        (place.folder / "go").touch()
+        assert resumed.wait(PATIENCE) in (0, 1)
+    assert "waiting 5 s at most" in said
+    assert "its keeper still restores" in said
+    assert len(place.rows()) == 1
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "state"

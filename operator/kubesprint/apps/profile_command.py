@@ -13,8 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kubesprint.adapters.files.lock import take_lock
-from kubesprint.adapters.files.state import check_folder, choose_folder, prepare_folder
+from kubesprint.adapters.files.state import check_folder, choose_folder
 from kubesprint.adapters.linux.hardware import open_slots
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.system import SystemClock
@@ -22,7 +21,7 @@ from kubesprint.apps import run_folder
 from kubesprint.apps.board import Board
 from kubesprint.apps.documents import load_policy, load_queue, write_profiles
 from kubesprint.apps.preparation import refuse_spinners
-from kubesprint.apps.run import recover_leftovers
+from kubesprint.apps.run import lock_state, recover_leftovers
 from kubesprint.apps.session import Outcome, Request, Session
 from kubesprint.core.budget import Budget, full
 from kubesprint.core.errors import Refused, SprintError
@@ -87,7 +86,7 @@ def measure(
     request = _request(queue, policy, runs, mechanism)
     run_folder.check_new(folder)
     check_folder(state)
-    with take_lock(prepare_folder(state), request.run) as lock:
+    with lock_state(state, request.run) as lock:
         recover_leftovers(state, lock)
         opened = run_folder.create(folder, {}, {"run": request.run})
         try:

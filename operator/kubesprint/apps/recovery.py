@@ -1,16 +1,15 @@
 """Putting back what a dead run left, from its journal alone: for `restore`, the next run, and a keeper."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubesprint.adapters.files.journal import open_journal
-from kubesprint.adapters.files.lock import RunLock, take_lock
+from kubesprint.adapters.files.lock import RESTORE, RunLock, StillRestoring, take_lock
 from kubesprint.adapters.linux.hardware import hardware_for_restore
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.system import SystemClock
-from kubesprint.core.errors import Refused
 from kubesprint.core.units import Seconds
 from kubesprint.engine.keeper_hand import place
 from kubesprint.engine.keeper_restore import put_back
@@ -57,7 +56,12 @@ def recover(folder: Path, *, root: Path = Path("/")) -> Recovery:
 
 
 def restore_from_journal(
-    folder: Path, *, root: Path = Path("/"), wait: Seconds = WAIT_FOR_KEEPER, lock: RunLock | None = None
+    folder: Path,
+    *,
+    root: Path = Path("/"),
+    wait: Seconds = WAIT_FOR_KEEPER,
+    lock: RunLock | None = None,
+    say: Callable[[str], None] = lambda text: None,  # noqa: ARG005
 ) -> Recovery:
     """Put back what a dead run left. Idempotent: the second time there is nothing to do.
 
@@ -66,6 +70,7 @@ def restore_from_journal(
         root: below which /sys and /proc are found.
         wait: for a keeper that still restores, before giving up.
         lock: of `folder`, if the caller holds it already.
+        say: told in one line what is waited for.
 
     Raises:
         Refused: a live run holds the lock.
@@ -75,17 +80,37 @@ def restore_from_journal(
         return recover(folder, root=root)
     if not folder.is_dir():
         return Recovery()
-    with wait_for_lock(folder, "restore", wait):
+    with wait_for_lock(folder, RESTORE, wait, say):
         return recover(folder, root=root)
 
 
-def wait_for_lock(folder: Path, run: str, wait: Seconds = WAIT_FOR_KEEPER) -> RunLock:
-    """The lock of `folder`, waiting for a keeper that still restores. Raises `Refused`, `Unavailable`."""
+def wait_for_lock(
+    folder: Path,
+    run: str,
+    wait: Seconds = WAIT_FOR_KEEPER,
+    say: Callable[[str], None] = lambda text: None,  # noqa: ARG005
+) -> RunLock:
+    """The lock of `folder`; a keeper that still restores is waited for, a live run is not.
+
+    Args:
+        folder: the state folder.
+        run: who takes the lock.
+        wait: how long to wait at most.
+        say: told in one line what is waited for, once.
+
+    Raises:
+        Refused: a live run holds the lock, or the wait was in vain.
+        Unavailable: as `take_lock`.
+    """
     deadline = time.monotonic() + wait
+    said = False
     while True:
         try:
             return take_lock(folder, run)
-        except Refused:
+        except StillRestoring as error:
             if time.monotonic() >= deadline:
                 raise
+            if not said:
+                say(f"waiting {wait:g} s at most: {error}")
+                said = True
         time.sleep(_POLL)

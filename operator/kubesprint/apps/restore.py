@@ -31,7 +31,7 @@ def restore(
     """
     folder = choose_folder(state_dir, user=os.geteuid(), environment=os.environ, home=Path.home())
     try:
-        recovery = restore_from_journal(folder)
+        recovery = restore_from_journal(folder, say=_say)
     except SprintError as error:
         typer.echo(f"kubesprint restore: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, Refused) else 1) from error
@@ -40,6 +40,10 @@ def restore(
         typer.echo(f"not put back: {line}", err=True)
     if recovery.failed:
         raise typer.Exit(1)
+
+
+def _say(text: str) -> None:
+    typer.echo(f"kubesprint restore: {text}", err=True)
 
 
 def _lines(recovery: Recovery, folder: Path) -> list[str]:

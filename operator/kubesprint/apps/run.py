@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from kubesprint.adapters.files.lock import RunLock, take_lock
+from kubesprint.adapters.files.lock import RunLock
 from kubesprint.adapters.files.report import write_report
 from kubesprint.adapters.files.results import SUMMARY
 from kubesprint.adapters.files.state import prepare_folder
@@ -19,7 +19,7 @@ from kubesprint.apps.board import Board
 from kubesprint.apps.dry_run import describe
 from kubesprint.apps.preparation import POLICY_NAME, PROFILES_NAME, QUEUE_NAME, Prepared, prepare
 from kubesprint.apps.preparation import Options as Options  # the demo and the benches build it too
-from kubesprint.apps.recovery import restore_from_journal
+from kubesprint.apps.recovery import restore_from_journal, wait_for_lock
 from kubesprint.apps.run_loop import Ending
 from kubesprint.apps.session import Outcome, Session
 from kubesprint.core.errors import Refused, SprintError
@@ -131,7 +131,7 @@ def execute(options: Options) -> Outcome | None:
     with ExitStack() as stack:
         lock: RunLock | None = None
         if prepared.request.hardware is not None:
-            lock = stack.enter_context(take_lock(prepare_folder(prepared.state), prepared.request.run))
+            lock = stack.enter_context(lock_state(prepared.state, prepared.request.run))
             recover_leftovers(prepared.state, lock)
         folder = _folder(prepared)
         stack.callback(folder.close)
@@ -153,6 +153,13 @@ def _nothing_left(prepared: Prepared) -> Outcome | None:
         f"nothing is left to do in {prepared.out}: all {count} jobs of run {earlier.run} have ended", err=True
     )
     return Outcome(summary=read_summary(prepared.out / SUMMARY), ending=Ending())
+
+
+def lock_state(state: Path, run: str) -> RunLock:
+    """The lock of the state folder, which is made. Raises `Refused` while another run is live."""
+    return wait_for_lock(
+        prepare_folder(state), run, say=lambda text: typer.echo(f"kubesprint: {text}", err=True)
+    )
 
 
 def recover_leftovers(state: Path, lock: RunLock) -> None:

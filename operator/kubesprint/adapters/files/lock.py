@@ -14,6 +14,13 @@ from kubesprint.core.errors import Refused, Unavailable
 
 NAME = "lock"
 
+RESTORE = "restore"
+"""The run of a lock that `kubesprint restore` holds."""
+
+
+class StillRestoring(Refused):
+    """Whoever holds the lock only puts things back, and lets go of it soon: worth waiting for."""
+
 
 class RunLock:
     """The lock of a state folder; a context manager that lets go of it."""
@@ -44,6 +51,8 @@ def take_lock(folder: Path, run: str) -> RunLock:
     """Take the lock of `folder` for `run`, without waiting.
 
     Raises:
+        StillRestoring: the run that held it is over, but its keeper has not restored everything yet; or
+            `kubesprint restore` is at work.
         Refused: another run holds it; the message names its process and run.
         Unavailable: the lock file cannot be opened or written.
     """
@@ -55,24 +64,42 @@ def take_lock(folder: Path, run: str) -> RunLock:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = _holder(descriptor)
+        refusal = _refusal(descriptor, path)
         os.close(descriptor)
-        raise Refused(f"{holder} on this machine ({path}); wait for it or end it first") from error
+        raise refusal from error
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "run": run}).encode(), 0)
+        document = {"pid": os.getpid(), "start_ticks": _start_ticks(os.getpid()), "run": run}
+        os.pwrite(descriptor, json.dumps(document).encode(), 0)
     except OSError:
         pass  # a full disk: the lock holds all the same, its holder is only not named
     return RunLock(descriptor)
 
 
-def _holder(descriptor: int) -> str:
-    """Who holds the lock, as a sentence's beginning."""
+def _refusal(descriptor: int, path: Path) -> Refused:
+    """Who holds the lock, and whether it is worth waiting for."""
+    where = f"on this machine ({path}); wait for it or end it first"
     try:
         document = json.loads(os.pread(descriptor, 4096, 0))
-        pid, run = int(document["pid"]), str(document["run"])
+        pid, ticks, run = int(document["pid"]), document["start_ticks"], str(document["run"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "another run is live"
-    if Path(f"/proc/{pid}").exists():
-        return f"run {run} (process {pid}) is live"
-    return f"run {run} (process {pid}) has ended but its keeper still restores"
+        return Refused(f"another run is live {where}")
+    if ticks is None or _start_ticks(pid) != ticks:
+        return StillRestoring(f"run {run} (process {pid}) has ended but its keeper still restores {where}")
+    if run == RESTORE:
+        return StillRestoring(f"kubesprint restore (process {pid}) is at work {where}")
+    return Refused(f"run {run} (process {pid}) is live {where}")
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot: a later one with its id has another start.
+
+    None: it has ended, whether or not its parent knows. Source: `/proc/PID/stat`, fields 3 and 22.
+    """
+    try:
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
