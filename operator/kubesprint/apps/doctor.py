@@ -103,7 +103,9 @@ def _leftovers(fs: PseudoFs, view: CgroupView) -> Finding:
 def _clocks(fs: PseudoFs) -> Iterator[Finding]:
     names = cpufreq.names(fs)
     if not names:
-        yield Finding("cpufreq", False, "no policy in the kernel (usual for virtual machines)")
+        yield Finding(
+            "cpufreq", False, "no policy in the kernel (usual for virtual machines): sprints raise cores only"
+        )
     for name in names:
         try:
             yield from _clock(fs, cpufreq.read_policy(fs, name))
@@ -113,15 +115,27 @@ def _clocks(fs: PseudoFs) -> Iterator[Finding]:
 
 def _clock(fs: PseudoFs, policy: cpufreq.Policy) -> Iterator[Finding]:
     writable = fs.kernel.writable(f"{cpufreq.ROOT}/{policy.name}/scaling_max_freq")
-    base = f"base {policy.base}" if policy.base else "base unknown: give it in MHz"
+    base = f"base {policy.base}" if policy.base else "base unknown: name it in spec.base.clock"
     reason = f"{policy.driver}, governor {policy.governor}, {policy.least} to {policy.most} kHz, {base}"
     yield Finding(
         f"cpufreq {policy.name}", writable, reason if writable else f"{reason}; no right to write it"
     )
-    boost = {True: "on", False: "off: Turbo is the base clock", None: "no such file in this driver"}
-    yield Finding(f"boost {policy.name}", policy.boost is True, boost[policy.boost])
+    yield Finding(f"boost {policy.name}", *_boost(fs, policy))
     preference = policy.preference
     yield Finding(f"EPP {policy.name}", preference is not None, preference or "no such file in this driver")
+
+
+def _boost(fs: PseudoFs, policy: cpufreq.Policy) -> tuple[bool, str]:
+    """Whether a sprint can have boost, and why."""
+    if policy.boost is None or policy.switch is None:
+        return False, "no such file in this driver"
+    if policy.boost:
+        return True, "on"
+    if policy.boosted is None or policy.boosted <= policy.most:
+        return False, f"off, and the driver does not tell how far it goes: switch it on in {policy.switch}"
+    if not fs.kernel.writable(policy.switch):
+        return False, f"off, and no right to write {policy.switch}"
+    return True, f"off: a run whose sprint clock needs it switches it on, up to {policy.boosted} kHz"
 
 
 def _pressure(fs: PseudoFs) -> Finding:

@@ -1,10 +1,12 @@
 """`kubesprint run --dry-run`: the real engine on a virtual machine says what is to be expected."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from kubesprint.adapters.virtual.machine import VirtualJob, VirtualMachine
 from kubesprint.apps.session import Request
 from kubesprint.core.budget import Bucket
+from kubesprint.core.clocks import ClockDomain
 from kubesprint.core.forecast import Forecaster, KindModel
 from kubesprint.core.policy import Strategy
 from kubesprint.core.spec import JobSpec, Mode, Policy, QueueSpec
@@ -43,6 +45,7 @@ def rehearse(request: Request) -> list[JobView]:
         request.models,
         request.strategy,
         request.bucket.at_instant(Seconds(0.0)),
+        request.clocks.use if request.clocks is not None else {},
     )
 
 
@@ -52,6 +55,7 @@ def rehearse_queue(
     models: Mapping[str, KindModel],
     strategy: Callable[[Forecaster], Strategy],
     bucket: Bucket,
+    clocks: Mapping[str, Sequence[ClockDomain]] = MappingProxyType({}),
 ) -> list[JobView]:
     """The real engine on a virtual machine whose jobs are what their kinds' models expect."""
     forecaster = Forecaster(models, policy.base, policy.sprint)
@@ -65,6 +69,7 @@ def rehearse_queue(
             sprint=policy.sprint,
             servers=queue.slots,
             lease=policy.lease,
+            clocks=clocks,
         ),
         clock=machine,
         workloads=machine,
@@ -93,6 +98,7 @@ def describe(request: Request) -> str:
         plan = request.hardware.plan
         lines.append(f"cores by {plan.mechanism}; groups below {plan.parent or 'none'}, removed at the end")
         lines += list(plan.notes)
+        lines += [request.clocks.describe()] if request.clocks is not None else []
     unknown = sorted({job.kind for job in queue.jobs} - set(request.models))
     if unknown:
         lines.append(

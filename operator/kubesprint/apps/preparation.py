@@ -17,6 +17,7 @@ from kubesprint.adapters.linux.threads import spin_risk
 from kubesprint.adapters.system import SystemClock
 from kubesprint.adapters.wire.quantities import parse_duration
 from kubesprint.apps import run_folder
+from kubesprint.apps.clocks import base_clock_only, choose_clocks
 from kubesprint.apps.documents import load_policy, load_profiles, load_queue, selector_warnings
 from kubesprint.apps.local_jobs import job_environment
 from kubesprint.apps.session import Request
@@ -209,9 +210,13 @@ def _request(
     state: Path,
     clock: SystemClock,
 ) -> Request:
-    profiles = load_profiles(options.profile) if options.profile is not None else None
-    models = kind_models(profiles.value, policy.base, policy.sprint) if profiles else {}
     setting = strategy_for(policy, options.strategy, None, options.seed, _timeout)[0]
+    hardware = _hardware(options, queue, policy, run_id)
+    choice = choose_clocks(PseudoFs(), policy, _cpus(queue, hardware))
+    policy, clocks = choice.policy, choice.clocks
+    profiles = load_profiles(options.profile) if options.profile is not None else None
+    clock_of = clocks.ratio if clocks is not None else base_clock_only
+    models = kind_models(profiles.value, policy.base, policy.sprint, clock_of) if profiles else {}
     bucket = _starting_bucket(options, policy, state, clock)
     return Request(
         run=run_id,
@@ -223,16 +228,19 @@ def _request(
             policy, options.strategy, forecaster, options.seed, _timeout
         )[1],
         bucket=bucket,
-        hardware=_hardware(options, queue, policy, run_id),
+        hardware=hardware,
+        clocks=clocks,
         seed=options.seed,
-        warnings=(*warnings, *_clock_warnings(policy), *(profiles.warnings if profiles else ())),
+        warnings=(*warnings, *choice.warnings, *(profiles.warnings if profiles else ())),
     )
 
 
-def _clock_warnings(policy: Policy) -> tuple[str, ...]:
-    if policy.mode is not Mode.ENFORCE or policy.sprint.clock == policy.base.clock:
-        return ()
-    return ("spec.sprint.clock: `kubesprint run` does not move clocks yet; sprints raise the cores only",)
+def _cpus(queue: QueueSpec, hardware: SlotHardware | None) -> Mapping[str, frozenset[int]]:
+    """The CPUs of each slot's sprints; without slots, jobs run on any CPU of this process."""
+    if hardware is not None:
+        return {knob: hardware.sprint_cpus(knob) for knob in hardware.knobs()}
+    anywhere = frozenset(os.sched_getaffinity(0))
+    return {f"slot-{number}": anywhere for number in range(queue.slots)}
 
 
 def _hardware(options: Options, queue: QueueSpec, policy: Policy, run_id: str) -> SlotHardware | None:

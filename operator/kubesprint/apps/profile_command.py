@@ -19,6 +19,7 @@ from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.system import SystemClock
 from kubesprint.apps import run_folder
 from kubesprint.apps.board import Board
+from kubesprint.apps.clocks import choose_clocks
 from kubesprint.apps.documents import load_policy, load_queue, write_profiles
 from kubesprint.apps.preparation import refuse_spinners
 from kubesprint.apps.run import lock_state, recover_leftovers
@@ -96,7 +97,8 @@ def measure(
         except SprintError:
             run_folder.discard_unused(opened)
             raise
-    profiles, missing = profiles_from(outcome.records, policy.base, policy.sprint)
+    clock = request.clocks.wishes[1] if request.clocks is not None else "Base"
+    profiles, missing = profiles_from(outcome.records, policy.base, request.policy.sprint, clock)
     if not profiles and outcome.ending.interrupted_by is None:
         raise Refused(f"no job ended well, so there is nothing to write; see the logs in {folder / 'jobs'}")
     return profiles, missing, outcome
@@ -112,15 +114,19 @@ def _request(queue: QueueSpec, policy: Policy, runs: int, mechanism: str) -> Req
     )
     hardware = open_slots(PseudoFs(), run_id, queue.slots, policy.base, policy.sprint, mechanism)
     refuse_spinners(rounds, enforcing, hardware.plan.mechanism)
+    slots = {knob: hardware.sprint_cpus(knob) for knob in hardware.knobs()}
+    choice = choose_clocks(PseudoFs(), enforcing, slots)
     return Request(
         run=run_id,
         queue=rounds,
-        policy=enforcing,
+        policy=choice.policy,
         models={},
         setting="profile",
         strategy=lambda _: ProfileTriggers(),
         bucket=full(enforcing.budget, SystemClock().now()),
         hardware=hardware,
+        clocks=choice.clocks,
+        warnings=choice.warnings,
         remember_budget=False,
     )
 

@@ -18,6 +18,7 @@ from kubesprint.adapters.linux.jobs import AdoptedJob, tree_cpu_seconds
 from kubesprint.adapters.linux.processes import RUN_MARK, marked_pids
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.system import SystemClock
+from kubesprint.apps.clocks import Clocks
 from kubesprint.apps.keeper_link import KeeperLink
 from kubesprint.apps.local_jobs import JOB_MARK, LocalJobs, Place, job_environment
 from kubesprint.apps.places import places_of
@@ -53,6 +54,7 @@ class Request:
     strategy: Callable[[Forecaster], Strategy]
     bucket: Bucket  # `at` on the engine's clock
     hardware: SlotHardware | None  # None: jobs start plainly (Observe, Recommend)
+    clocks: Clocks | None = None  # None: sprints raise cores only
     remember_budget: bool = True  # a profile run spends nobody's budget
     seed: int = 0
     warnings: tuple[str, ...] = ()
@@ -159,6 +161,7 @@ class Session:
                 base=request.policy.base,
                 sprint=request.policy.sprint,
                 mechanism=hardware.plan.mechanism,
+                clocks=request.clocks.wishes if request.clocks is not None else None,
             )
         )
         for note in ready.notes:
@@ -235,6 +238,7 @@ class Session:
                 servers=policy.concurrency or request.queue.slots,
                 lease=policy.lease,
                 paused=policy.paused,
+                clocks=request.clocks.use if request.clocks is not None else {},
             ),
             clock=self._clock,
             workloads=jobs,
@@ -266,6 +270,7 @@ class Session:
             mechanism=request.hardware.plan.mechanism if request.hardware else None,
             base={"cores": policy.base.cores, "clock": policy.base.clock},
             sprint={"cores": policy.sprint.cores, "clock": policy.sprint.clock},
+            clocks=request.clocks.document() if request.clocks is not None else {},
             budget={
                 "capacity_core_seconds": budget.capacity,
                 "refill_cores": budget.refill,

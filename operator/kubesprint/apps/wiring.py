@@ -13,7 +13,7 @@ from kubesprint.core.futures import Dice
 from kubesprint.core.modeldriven import ModelDriven, SearchSettings
 from kubesprint.core.policy import FixedTimeout, Strategy
 from kubesprint.core.simulation import SimJob
-from kubesprint.core.spec import Policy, ProfilePoint, ProfileSpec, TriggerRule
+from kubesprint.core.spec import Policy, ProfileSpec, TriggerRule
 from kubesprint.core.speedup import Measured, SpeedFit, fit
 from kubesprint.core.units import FOREVER, CoreSeconds, Seconds
 
@@ -75,53 +75,85 @@ def _strategy_name(policy: Policy) -> str:
 
 
 def kind_models(
-    profiles: Sequence[ProfileSpec], base: Allocation, sprint: Allocation
+    profiles: Sequence[ProfileSpec],
+    base: Allocation,
+    sprint: Allocation,
+    clock_of: Callable[[str], float | None] = {"Base": 1.0}.get,
 ) -> Mapping[str, KindModel]:
     """The measured profiles as models of their kinds.
 
     Where a point was measured at an allocation it is used as it is; elsewhere the white box that the
     points were fitted to answers. A profile without points says nothing, and its kind stays unknown.
+
+    Args:
+        profiles: as their documents have them.
+        base: the policy's.
+        sprint: the policy's, with the clock that it means here.
+        clock_of: a point's clock relative to the base clock; points where that is None do not count.
     """
     models = {}
     for profile in profiles:
-        if not profile.points:
+        measured = _measured(profile, clock_of)
+        if not measured:
             continue
-        fitted = fit(
-            [
-                Measured(
-                    allocation=Allocation(p.cores), wall=p.wall, cpu=CoreSeconds(p.cpu_time), runs=p.runs
-                )
-                for p in profile.points
-            ]
-        )
-        wall_base, wall_sprint = (_wall(profile, fitted, allocation) for allocation in (base, sprint))
+        fitted = fit(measured)
+        wall_base, wall_sprint = (_wall(measured, fitted, allocation) for allocation in (base, sprint))
         spread = profile.fit.dispersion if profile.fit is not None else None
         models[profile.workload] = KindModel(
             kind=profile.workload,
             work=wall_base,
             deviation=Seconds(wall_base * (UNKNOWN_DISPERSION if spread is None else spread)),
-            cpu=_cpu(profile, fitted, base),
+            cpu=_cpu(measured, fitted, base),
             rate=max(1.0, wall_base / wall_sprint),
             basis=Basis.PROFILE,
             samples=0,
+            sprint_cpu=_clock_gain(measured, fitted, base, sprint),
         )
     return models
 
 
-def _wall(profile: ProfileSpec, fitted: SpeedFit, allocation: Allocation) -> Seconds:
-    point = _point(profile, allocation)
+def _measured(profile: ProfileSpec, clock_of: Callable[[str], float | None]) -> list[Measured]:
+    """The points whose clock means something here."""
+    return [
+        Measured(allocation=Allocation(p.cores, clock), wall=p.wall, cpu=CoreSeconds(p.cpu_time), runs=p.runs)
+        for p in profile.points
+        if (clock := clock_of(p.clock)) is not None
+    ]
+
+
+def _wall(points: Sequence[Measured], fitted: SpeedFit, allocation: Allocation) -> Seconds:
+    point = _point(points, allocation)
     return point.wall if point is not None else Seconds(fitted.work * fitted.model.time(allocation))
 
 
-def _cpu(profile: ProfileSpec, fitted: SpeedFit, allocation: Allocation) -> CoreSeconds:
-    point = _point(profile, allocation)
-    return fitted.work if point is None else CoreSeconds(point.cpu_time)
+def _cpu(points: Sequence[Measured], fitted: SpeedFit, allocation: Allocation) -> CoreSeconds:
+    point = _point(points, allocation)
+    return fitted.work if point is None else point.cpu
 
 
-def _point(profile: ProfileSpec, allocation: Allocation) -> ProfilePoint | None:
-    """The measured point at this many cores."""
-    near = [p for p in profile.points if max(p.cores / allocation.cores, allocation.cores / p.cores) <= NEAR]
-    return min(near, key=lambda p: abs(p.cores - allocation.cores), default=None)
+def _clock_gain(points: Sequence[Measured], fitted: SpeedFit, base: Allocation, sprint: Allocation) -> float:
+    """Work that a CPU second of a sprint does for its clock: as measured, else by the white box."""
+    if sprint.clock == base.clock:
+        return 1.0
+    slow, fast = _point(points, base), _point(points, sprint)
+    if slow is not None and fast is not None and slow.cpu > 0 and fast.cpu > 0:
+        return slow.cpu / fast.cpu
+    return fitted.model.speedup(Allocation(sprint.cores, base.clock), sprint)
+
+
+def _point(points: Sequence[Measured], allocation: Allocation) -> Measured | None:
+    """The measured point at this many cores and this clock."""
+
+    def distance(point: Measured) -> float:
+        own = point.allocation
+        return max(
+            own.cores / allocation.cores,
+            allocation.cores / own.cores,
+            own.clock / allocation.clock,
+            allocation.clock / own.clock,
+        )
+
+    return min((p for p in points if distance(p) <= NEAR), key=distance, default=None)
 
 
 def _new_dice_each_time(seed: int) -> Callable[[], Dice]:

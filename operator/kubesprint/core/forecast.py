@@ -41,6 +41,7 @@ class KindModel:
     rate: float  # speed-up while sprinting, at least 1
     basis: Basis
     samples: int  # finished jobs that shaped it
+    sprint_cpu: float = 1.0  # work that a CPU second of a sprint does; a CPU second at base does 1
 
     @property
     def trusted(self) -> bool:
@@ -61,7 +62,7 @@ class Estimate:
     basis: Basis
 
 
-def prior(kind: str, sprint_ratio: float) -> KindModel:
+def prior(kind: str, sprint_ratio: float, sprint_cpu: float = 1.0) -> KindModel:
     """What is believed of a kind that nobody measured: one second, nominal speed-up. Never trusted."""
     return KindModel(
         kind=kind,
@@ -71,6 +72,7 @@ def prior(kind: str, sprint_ratio: float) -> KindModel:
         rate=max(1.0, sprint_ratio),
         basis=Basis.PRIOR,
         samples=0,
+        sprint_cpu=sprint_cpu,
     )
 
 
@@ -100,7 +102,13 @@ def _done_share(job: JobView, model: KindModel) -> tuple[float, bool]:
         return 0.0, False
     if job.cpu is None or model.cpu <= 0:
         return 0.0, job.cpu is None
-    return job.cpu.value / model.cpu, job.cpu.age > STALE_AFTER
+    return _work_done(job, model.sprint_cpu) / model.cpu, job.cpu.age > STALE_AFTER
+
+
+def _work_done(job: JobView, sprint_cpu: float) -> float:
+    """CPU seconds as they would be at the base clock: at a higher clock each does more."""
+    assert job.cpu is not None
+    return job.cpu.value + (sprint_cpu - 1.0) * job.sprint_cpu
 
 
 class Forecaster:
@@ -109,6 +117,7 @@ class Forecaster:
     def __init__(self, profiles: Mapping[str, KindModel], base: Allocation, sprint: Allocation) -> None:
         self._profiles = dict(profiles)
         self._nominal = sprint.cores * sprint.clock / (base.cores * base.clock)
+        self._clock = sprint.clock / base.clock
         self._finished: dict[str, dict[str, JobView]] = {}
         self._models: dict[str, KindModel] = {}
 
@@ -125,7 +134,7 @@ class Forecaster:
         """The model of a kind as it stands."""
         if kind not in self._models:
             history = list(self._finished.get(kind, {}).values())
-            self._models[kind] = fit_kind(kind, self._profiles.get(kind), history, self._nominal)
+            self._models[kind] = fit_kind(kind, self._profiles.get(kind), history, self._nominal, self._clock)
         return self._models[kind]
 
     def _learn(self, finished: Sequence[JobView]) -> None:
@@ -136,9 +145,20 @@ class Forecaster:
                 self._models.pop(job.kind, None)
 
 
-def fit_kind(kind: str, profile: KindModel | None, history: Sequence[JobView], nominal: float) -> KindModel:
-    """The profile corrected by history, history alone, or the prior."""
-    cpus = [job.cpu.value for job in history if job.cpu is not None]
+def fit_kind(
+    kind: str, profile: KindModel | None, history: Sequence[JobView], nominal: float, clock: float = 1.0
+) -> KindModel:
+    """The profile corrected by history, history alone, or the prior.
+
+    Args:
+        kind: its name.
+        profile: of the kind, where one was measured.
+        history: finished jobs of the kind.
+        nominal: speed-up of a job that uses all it is given.
+        clock: sprint clock / base clock. Without a profile all work is taken to scale with it.
+    """
+    clock = clock if profile is None else profile.sprint_cpu
+    cpus = [_work_done(job, clock) for job in history if job.cpu is not None]
     if profile is not None:
         weight = PROFILE_WEIGHT + len(cpus)
         cpu = (PROFILE_WEIGHT * profile.cpu + sum(cpus)) / weight
@@ -151,16 +171,19 @@ def fit_kind(kind: str, profile: KindModel | None, history: Sequence[JobView], n
             rate=profile.rate,
             basis=Basis.PROFILE,
             samples=len(cpus),
+            sprint_cpu=clock,
         )
     if not cpus:
-        return prior(kind, nominal)
-    return _from_history(kind, history, cpus, nominal)
+        return prior(kind, nominal, clock)
+    return _from_history(kind, history, cpus, nominal, clock)
 
 
-def _from_history(kind: str, history: Sequence[JobView], cpus: Sequence[float], nominal: float) -> KindModel:
+def _from_history(
+    kind: str, history: Sequence[JobView], cpus: Sequence[float], nominal: float, clock: float
+) -> KindModel:
     mean = sum(cpus) / len(cpus)
     spread = math.sqrt(sum((c - mean) ** 2 for c in cpus) / max(1, len(cpus) - 1)) if len(cpus) > 1 else mean
-    base_rate, sprint_rate = _measured_rates(history)
+    base_rate, sprint_rate = _measured_rates(history, clock)
     if base_rate is None:  # only ever seen sprinting
         base_rate = sprint_rate / nominal if sprint_rate else 1.0
     rate = sprint_rate / base_rate if sprint_rate else nominal
@@ -172,11 +195,12 @@ def _from_history(kind: str, history: Sequence[JobView], cpus: Sequence[float], 
         rate=max(1.0, rate),
         basis=Basis.HISTORY,
         samples=len(cpus),
+        sprint_cpu=clock,
     )
 
 
-def _measured_rates(history: Sequence[JobView]) -> tuple[float | None, float | None]:
-    """CPU seconds per second at base and while sprinting, over all finished jobs of a kind."""
+def _measured_rates(history: Sequence[JobView], clock: float) -> tuple[float | None, float | None]:
+    """Work per second at base and while sprinting, over all finished jobs of a kind."""
     base_wall = base_cpu = sprint_wall = sprint_cpu = 0.0
     for job in history:
         if job.start is None or job.end is None or job.cpu is None:
@@ -184,7 +208,7 @@ def _measured_rates(history: Sequence[JobView]) -> tuple[float | None, float | N
         base_wall += job.end - job.start - job.sprint
         base_cpu += job.cpu.value - job.sprint_cpu
         sprint_wall += job.sprint
-        sprint_cpu += job.sprint_cpu
+        sprint_cpu += job.sprint_cpu * clock
     base = base_cpu / base_wall if base_wall > MINIMUM_SAMPLE and base_cpu > 0 else None
     sprint = sprint_cpu / sprint_wall if sprint_wall > MINIMUM_SAMPLE and sprint_cpu > 0 else None
     return base, sprint

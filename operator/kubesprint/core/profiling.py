@@ -64,11 +64,17 @@ class ProfileTriggers:
 
 
 def profiles_from(
-    records: Sequence[JobRecord], base: Allocation, sprint: Allocation
+    records: Sequence[JobRecord], base: Allocation, sprint: Allocation, sprint_clock: str = "Base"
 ) -> tuple[list[ProfileSpec], list[str]]:
     """What a profile run measured, a profile a kind, and the kinds that could not be measured.
 
     Only jobs that ended well count; a kind needs at least one at each speed.
+
+    Args:
+        records: of the run.
+        base: what jobs had.
+        sprint: what they had while they sprinted.
+        sprint_clock: the clock of `sprint` as a policy spells it.
     """
     profiles, missing = [], []
     for kind in dict.fromkeys(record.kind for record in records):
@@ -76,20 +82,25 @@ def profiles_from(
         slow = [r for r in good if r.name.endswith(BASE)]
         fast = [r for r in good if r.name.endswith(SPRINT)]
         if slow and fast:
-            profiles.append(_profile(kind, slow, fast, base, sprint))
+            profiles.append(_profile(kind, (slow, fast), (base, sprint), sprint_clock))
         else:
             missing.append(kind)
     return profiles, missing
 
 
 def _profile(
-    kind: str, slow: Sequence[JobRecord], fast: Sequence[JobRecord], base: Allocation, sprint: Allocation
+    kind: str,
+    records: tuple[Sequence[JobRecord], Sequence[JobRecord]],
+    speeds: tuple[Allocation, Allocation],
+    sprint_clock: str,
 ) -> ProfileSpec:
-    points = (_point(slow, base), _point(fast, sprint))
+    slow, fast = records
+    base, sprint = speeds
+    points = (_point(slow, base), _point(fast, sprint, sprint_clock))
     fitted = fit(
         [
             Measured(allocation=allocation, wall=point.wall, cpu=CoreSeconds(point.cpu_time), runs=point.runs)
-            for allocation, point in zip((base, sprint), points, strict=True)
+            for allocation, point in zip(speeds, points, strict=True)
         ]
     )
     cpus = [float(record.cpu or 0.0) for record in slow]
@@ -102,16 +113,21 @@ def _profile(
             dispersion=_variation(cpus) if len(cpus) > 1 else None,
             serial_share=fitted.model.serial_share if "serial_share" in fitted.fitted else None,
             work_inflation=fitted.model.work_inflation if "work_inflation" in fitted.fitted else None,
+            # Up to one core the clock is all that can explain a speed beyond the quota's.
+            compute_share=fitted.model.compute_share
+            if "compute_share" in fitted.fitted and sprint.cores <= 1
+            else None,
             basis="WhiteBox",
             valid_cores=(base.cores, sprint.cores),
         ),
     )
 
 
-def _point(records: Sequence[JobRecord], allocation: Allocation) -> ProfilePoint:
+def _point(records: Sequence[JobRecord], allocation: Allocation, clock: str = "Base") -> ProfilePoint:
     walls = [float(r.end - r.start) for r in records if r.end is not None and r.start is not None]
     return ProfilePoint(
         cores=allocation.cores,
+        clock=clock,
         runs=len(walls),
         wall=Seconds(_mean(walls)),
         cpu_time=Seconds(_mean([float(r.cpu or 0.0) for r in records])),

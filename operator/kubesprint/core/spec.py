@@ -65,7 +65,8 @@ class Policy:
     statistic: Statistic | None = None
     deadline: Seconds | None = None  # from a job's arrival; a job's own deadline wins
     base: Allocation
-    sprint: Allocation  # clock 1.0: what `clock_maximum` is worth, only the machine can say
+    sprint: Allocation  # clock 1.0 in a document: what `clock_maximum` is worth, only the machine can say
+    base_clock: str = "Base"  # spelled as `clock_maximum`; held by a run that moves clocks, else as found
     clock_maximum: str | None = None  # "Base", "Turbo", "80%" (of the highest), "2400MHz"; None: untouched
     resize: ResizeRule = ResizeRule.LIMIT_ONLY
     trigger: TriggerRule | Seconds = TriggerRule.AUTO  # 0 s: always until empty

@@ -14,7 +14,7 @@ from kubesprint.adapters.linux.addresses import HOST, AddressBook, Target, settl
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.clocks import ClockDomain
-from kubesprint.core.errors import Gone, Refused
+from kubesprint.core.errors import Gone, Refused, SprintError
 from kubesprint.core.units import KiloHertz
 from kubesprint.engine.ports import Address, Write
 
@@ -173,6 +173,21 @@ class ClockHardware:
         """Every policy that the plan names."""
         return tuple(self.plan.bases)
 
+    def ratio(self, wish: str) -> float | None:
+        """A clock relative to the base clock, in the mean over all CPUs; None: not to be had here."""
+        total, cpus = 0.0, 0
+        for name, base in self.plan.bases.items():
+            try:
+                khz = self.plan.sprints[name] if wish == self.plan.wishes[1] else self._clock(name, wish)
+            except SprintError:
+                return None
+            total += len(self.plan.cpus[name]) * khz / base
+            cpus += len(self.plan.cpus[name])
+        return total / cpus
+
+    def _clock(self, name: str, wish: str) -> KiloHertz:
+        return resolve(read_policy(self._fs, name), wish)
+
     def setup_writes(self) -> Sequence[Write]:
         """Switches boost on where the sprint clock needs it; the limits then hold the base.
 
@@ -256,9 +271,21 @@ class ClockHardware:
 
 
 def open_clocks(
-    fs: PseudoFs, base: str = "Base", sprint: str = "Turbo", cpus: frozenset[int] | None = None
+    fs: PseudoFs,
+    base: str = "Base",
+    sprint: str = "Turbo",
+    cpus: frozenset[int] | None = None,
+    *,
+    acting: bool = True,
 ) -> ClockHardware:
     """Plan the clocks of these CPUs (None: of all); writes nothing.
+
+    Args:
+        fs: the machine.
+        base: Base, Turbo, a share such as 80%, or a clock such as 2400MHz.
+        sprint: the same.
+        cpus: those that sprints run on.
+        acting: whether the right to write them is needed.
 
     Raises:
         Gone: there are no clocks here, and nothing that the user can do about it.
@@ -273,7 +300,9 @@ def open_clocks(
         sprints[policy.name], switch = _sprint(policy, sprint)
         if switch is not None:
             switches[switch] = None
-        _check(fs, policy, (base, bases[policy.name]), (sprint, sprints[policy.name]), switch)
+        _check(fs, policy, (base, bases[policy.name]), (sprint, sprints[policy.name]))
+        if acting:
+            _check_rights(fs, policy, switch)
     own = {policy.name: policy.cpus for policy in policies}
     return ClockHardware(
         fs,
@@ -300,20 +329,18 @@ def _sprint(policy: Policy, wish: str) -> tuple[KiloHertz, str | None]:
     return KiloHertz(round(min(wanted, policy.boosted)) if hertz else policy.boosted), policy.switch
 
 
-def _check(
-    fs: PseudoFs,
-    policy: Policy,
-    base: tuple[str, KiloHertz],
-    sprint: tuple[str, KiloHertz],
-    switch: str | None,
-) -> None:
-    """Raises `Refused` unless the sprint clock is above the base clock and both can be written."""
-    if sprint[1] <= base[1]:
-        low, high = (f"{wish} ({khz} kHz)" for wish, khz in (base, sprint))
-        hint = ""
-        if fs.optional(f"{CPUS}/intel_pstate/no_turbo") == "1":
-            hint = f"; turbo is off: write 0 to {CPUS}/intel_pstate/no_turbo"
-        raise Refused(f"{policy.name}: the sprint clock {high} is not above the base clock {low}{hint}")
+def _check(fs: PseudoFs, policy: Policy, base: tuple[str, KiloHertz], sprint: tuple[str, KiloHertz]) -> None:
+    """Raises `Refused` unless the sprint clock is above the base clock."""
+    if sprint[1] > base[1]:
+        return
+    low, high = (f"{wish} ({khz} kHz)" for wish, khz in (base, sprint))
+    hint = ""
+    if fs.optional(f"{CPUS}/intel_pstate/no_turbo") == "1":
+        hint = f"; turbo is off: write 0 to {CPUS}/intel_pstate/no_turbo"
+    raise Refused(f"{policy.name}: the sprint clock {high} is not above the base clock {low}{hint}")
+
+
+def _check_rights(fs: PseudoFs, policy: Policy, switch: str | None) -> None:
     for path in (f"{ROOT}/{policy.name}/scaling_max_freq", switch):
         if path is not None and not fs.kernel.writable(path):
             raise Refused(f"no right to write {path}: run as root, with /sys mounted read-write")

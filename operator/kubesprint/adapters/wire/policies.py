@@ -72,6 +72,7 @@ class Base(Wire):
     """What a job has while it does not sprint."""
 
     cpu: Annotated[Cpu, Field(examples=["400m"])]
+    clock: Annotated[Clock, Field(examples=["2400MHz"])] = "Base"
 
 
 class ClockLimit(Wire):
@@ -172,7 +173,8 @@ def parse_policy(document: Document, default_name: str = "policy") -> tuple[Poli
         raise Invalid([Problem(("spec", "base"), "required in a file; write for example {cpu: 400m}")])
     base = Allocation(spec.base.cpu)
     sprint_cores = _resolve(spec.sprint.cpu, base.cores)
-    if problems := [*_speed_problems(spec, base.cores, sprint_cores), *_budget_problems(spec)]:
+    speeds = [*_speed_problems(spec, base.cores, sprint_cores), *_clock_problems(spec)]
+    if problems := [*speeds, *_budget_problems(spec)]:
         raise Invalid(problems)
     policy = Policy(
         name=wire.metadata.name or default_name,
@@ -185,6 +187,7 @@ def parse_policy(document: Document, default_name: str = "policy") -> tuple[Poli
         deadline=spec.objective.deadline.after if spec.objective.deadline else None,
         base=base,
         sprint=Allocation(sprint_cores),
+        base_clock=spec.base.clock,
         clock_maximum=spec.sprint.clock.maximum if spec.sprint.clock else None,
         resize=spec.sprint.resize,
         trigger=spec.trigger.after,
@@ -220,6 +223,16 @@ def _speed_problems(spec: PolicySpec, base: Cores, sprint: Cores) -> list[Proble
     written = format_cpu_or_multiple(cpu)
     message = f"{written} is slower than spec.base.cpu {format_cpu(base)}; write {least}"
     return [Problem(("spec", "sprint", "cpu"), message)]
+
+
+def _clock_problems(spec: PolicySpec) -> list[Problem]:
+    """A base clock is held for the sake of a sprint clock above it, and not otherwise."""
+    if spec.base is None or spec.base.clock == "Base" or spec.sprint.clock is not None:
+        return []
+    message = (
+        f"{spec.base.clock} needs spec.sprint.clock beside it; write for example {{maximum: Turbo}} there"
+    )
+    return [Problem(("spec", "base", "clock"), message)]
 
 
 def _budget_problems(spec: PolicySpec) -> list[Problem]:
