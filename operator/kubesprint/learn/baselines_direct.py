@@ -233,8 +233,13 @@ def folds_of(runs: Sequence[Run], folds: int = FOLDS) -> list[list[Run]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Small data make learners complain of too few iterations; the score says how good they are."""
-    with warnings.catch_warnings():
+    """Small data make learners complain of too few iterations; the score says how good they are.
+
+    Their matrices are so small that a second thread only gets in the way of the first.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore")
         yield
 
