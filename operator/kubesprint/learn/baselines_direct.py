@@ -69,7 +69,7 @@ def _boosting(parameters: Parameters) -> Any:
     from sklearn.multioutput import MultiOutputRegressor
 
     return MultiOutputRegressor(
-        GradientBoostingRegressor(subsample=0.7, learning_rate=0.08, random_state=SEED, **parameters)
+        GradientBoostingRegressor(learning_rate=0.08, random_state=SEED, **parameters)
     )
 
 
@@ -92,7 +92,9 @@ MLP = Learner(
     grid=_grid(hidden_layer_sizes=[(16,), (32, 16)], alpha=[1.0, 0.01, 0.1, 10.0]),
     make=_mlp,
 )
-BOOSTING = Learner(name="direct-gb", grid=_grid(n_estimators=[60, 200], max_depth=[2, 1, 3]), make=_boosting)
+BOOSTING = Learner(
+    name="direct-gb", grid=_grid(n_estimators=[60, 200], max_depth=[2, 1, 3], subsample=[0.7]), make=_boosting
+)
 FOREST = Learner(
     name="direct-forest", grid=_grid(max_features=[0.4, 1.0], min_samples_leaf=[1, 3]), make=_forest
 )
@@ -189,9 +191,7 @@ class Direct:
         return float(abs(self._predicted(model, held_inputs) - held_targets).mean(axis=1).sum())
 
     def _fitted(self, parameters: Parameters, inputs: "Matrix", targets: "Matrix") -> Any:
-        if "n_neighbors" in parameters:
-            parameters = {**parameters, "n_neighbors": min(parameters["n_neighbors"], len(inputs))}
-        model = self._learner.make(parameters)
+        model = self._learner.make(_possible(parameters, len(inputs)))
         with _quiet():
             model.fit(inputs, targets)
         return model
@@ -211,6 +211,16 @@ class Direct:
         rows = [maker.row(case_of(run, View.RAW)) for run in runs]
         targets = [_targets(run.measured, row.service) for run, row in zip(runs, rows, strict=True)]
         return np.array([row.features for row in rows], dtype=float), np.array(targets, dtype=float)
+
+
+def _possible(parameters: Parameters, rows: int) -> Parameters:
+    """What a learner can do with so few rows: no more neighbours than there are, no empty sample of them."""
+    possible = dict(parameters)
+    if "n_neighbors" in possible:
+        possible["n_neighbors"] = min(rows, possible["n_neighbors"])
+    if "subsample" in possible and rows < 2 * FEWEST:
+        possible["subsample"] = 1.0
+    return possible
 
 
 def _targets(measured: Measures, service: float) -> tuple[float, float]:
