@@ -22,17 +22,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from bench.output import Results, Row, add_common, progress
 from bench.real import policy_document, queue_document, run_queue, state_folder
 from bench.stats import spread
-from kubesprint.adapters.linux.jobs import Exit, JobProcess
+from kubesprint.adapters.linux.jobs import JobProcess
 from kubesprint.adapters.wire.quantities import parse_duration
-from kubesprint.apps import local_jobs
+from kubesprint.apps import session
 from kubesprint.apps.documents import load_policy, load_queue
+from kubesprint.apps.local_jobs import LocalJobs, Place
 from kubesprint.apps.wiring import strategy_for
 
 LENGTH = 0.15  # seconds of one job
@@ -53,24 +53,21 @@ def command(kind: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", JOB, kind, str(LENGTH)]
 
 
-def stamped(stamps: Stamps) -> type[JobProcess]:
-    """The engine's own job process, which also notes when it is seen to end and when it has exec'd."""
+class Stamped(LocalJobs):
+    """The engine's own jobs; also notes when one is seen to end, starts, and has exec'd."""
 
-    class Stamped(JobProcess):
-        @classmethod
-        def start(cls, command: Sequence[str], **more: Any) -> "JobProcess":
-            stamps.append(("start", time.monotonic()))
-            process = super().start(command, **more)
-            stamps.append(("exec", time.monotonic()))
-            return process
+    stamps: Stamps = []  # noqa: RUF012  of the run that is being measured
 
-        def poll(self) -> Exit | None:
-            ended = super().poll()
-            if ended is not None:
-                stamps.append(("seen", time.monotonic()))
-            return ended
+    def reap(self) -> list[str]:
+        ended = super().reap()
+        self.stamps.extend(("seen", float(self.roster.endings[name].at)) for name in ended)
+        return ended
 
-    return Stamped
+    def _launch(self, name: str, place: Place) -> JobProcess:
+        self.stamps.append(("start", time.monotonic()))
+        process = super()._launch(name, place)
+        self.stamps.append(("exec", time.monotonic()))
+        return process
 
 
 def _rows(where: str, kind: str, stamps: Stamps, acts: Sequence[tuple[float, float]]) -> list[Row]:
@@ -125,8 +122,8 @@ def _engine(where: str, after: str, kind: str, jobs: int, folder: Path, state: P
         paths.append(documents / f"{name}-{after}-{kind}.yaml")
         paths[-1].write_text(yaml.safe_dump(json.loads(json.dumps(document))))
     chosen, run = load_policy(paths[1]).value, folder / f"run-{after}-{kind}"
-    stamps: Stamps = []
-    setattr(local_jobs, "JobProcess", stamped(stamps))  # noqa: B010  a class of another module
+    stamps = Stamped.stamps = []
+    setattr(session, "LocalJobs", Stamped)  # noqa: B010  a class of another module
     try:
         run_queue(
             load_queue(paths[0]).value,
@@ -139,7 +136,7 @@ def _engine(where: str, after: str, kind: str, jobs: int, folder: Path, state: P
             folder=run,
         )
     finally:
-        setattr(local_jobs, "JobProcess", JobProcess)  # noqa: B010
+        setattr(session, "LocalJobs", LocalJobs)  # noqa: B010
     acts = [_acts((run / "jobs" / f"j{n:03}.log").read_text()) for n in range(jobs)]
     return _rows(where, kind, stamps, acts)
 

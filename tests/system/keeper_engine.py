@@ -13,7 +13,8 @@ from pathlib import Path
 
 from kubesprint.adapters.files.lock import take_lock
 from kubesprint.adapters.link import Opening
-from kubesprint.adapters.linux.hardware import SlotHardware, enter
+from kubesprint.adapters.linux.hardware import SlotHardware
+from kubesprint.adapters.linux.launcher import enter
 from kubesprint.adapters.linux.plan import SlotPlan
 from kubesprint.adapters.linux.processes import parse_stat
 from kubesprint.adapters.linux.pseudofs import PseudoFs
@@ -35,7 +36,7 @@ def main() -> None:
     entry = hardware.entry("slot-0")
     job = subprocess.Popen(
         ["sleep", "120"],
-        preexec_fn=partial(enter, entry),
+        preexec_fn=partial(enter, entry.procs, entry.cpus),
         start_new_session=True,
         env={"PATH": "/usr/bin:/bin", **dict(entry.environment)},
         stdout=subprocess.DEVNULL,

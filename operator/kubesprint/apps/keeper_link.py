@@ -66,9 +66,11 @@ class KeeperLink:
         return self._socket.fileno()
 
     def alive(self) -> bool:
-        """Whether the keeper still runs and listens; if not, everything is restored or in the journal."""
-        self._receive()
-        return not self._ended and self._process.poll() is None
+        """Whether the keeper still runs and listens; if not, everything is restored or in the journal.
+
+        Takes nothing from the socket: a report that were taken here would wake nobody who waits for it.
+        """
+        return not self._ended and not self._hung_up() and self._process.poll() is None
 
     def open(self, opening: Opening, timeout: Seconds = OPEN_TIMEOUT) -> Ready:
         """Make the slots of a run, at base.
@@ -147,6 +149,15 @@ class KeeperLink:
         except OSError as error:
             self._socket.close()
             raise Unavailable(f"the keeper cannot be started: {error}") from error
+
+    def _hung_up(self) -> bool:
+        """Whether the other end is closed, and nothing that it said is still to be read."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _say(self, message: Message) -> None:
         """Send, in order after what waits; a dead or deaf keeper shows in `alive` and `reports`."""

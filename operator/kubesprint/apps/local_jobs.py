@@ -1,18 +1,20 @@
 """The jobs of a run as real processes on this machine: the engine's `Workloads` port."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubesprint.adapters.linux.jobs import AdoptedJob, JobProcess, SlotGone
+from kubesprint.adapters.linux.adopted import AdoptedJob
+from kubesprint.adapters.linux.jobs import JobProcess, SlotGone
+from kubesprint.adapters.linux.parked import Berth
 from kubesprint.adapters.linux.processes import RUN_MARK
 from kubesprint.adapters.linux.threads import thread_environment
 from kubesprint.core.errors import Unavailable
 from kubesprint.core.spec import JobSpec
 from kubesprint.core.units import Cores, CoreSeconds, Seconds
-from kubesprint.core.workload import JobView, Reading
+from kubesprint.core.workload import JobState, JobView, Reading
 from kubesprint.engine.ports import Clock, Inventory
 from kubesprint.engine.roster import Ending, Roster
 
@@ -26,7 +28,7 @@ NOT_STARTED = 127
 class Place:
     """How a job is put into one slot, and how its CPU time is read there. None: plainly."""
 
-    enter: Callable[[], None] | None = None  # in the child, before exec
+    berth: Berth | None = None  # where the next job of the slot waits
     cpu_seconds: Callable[[], float | None] | None = None  # of everything that ever ran in the slot
     tenant: Callable[[int], None] | None = None  # told the pid of the job that moved in
     clear: Callable[[], None] | None = None  # ends what a job that is over has left in the slot
@@ -45,8 +47,8 @@ class LocalJobs:
         plain: Place,
         logs: Path,
         env: Callable[[JobSpec, Place], Mapping[str, str]],
-        tree_cpu: Callable[[int], float | None],
-        adopt: Callable[[str], AdoptedJob | None] = lambda name: None,  # noqa: ARG005
+        tree_cpu: Callable[[Sequence[int]], Mapping[int, float]],
+        adopted: Mapping[str, AdoptedJob] | None = None,
     ) -> None:
         """Take over a roster.
 
@@ -57,38 +59,50 @@ class LocalJobs:
             plain: for jobs that it does not.
             logs: folder of the jobs' output.
             env: the whole environment of a job in a place.
-            tree_cpu: CPU seconds of a process and its children, where a slot has no meter.
-            adopt: the job of this name if it still runs, left over from an earlier part of this run.
+            tree_cpu: CPU seconds of jobs, by the ids of their leaders, where a slot has no meter.
+            adopted: jobs that an earlier part of this run has left running, by name.
         """
         self.roster = roster
         self.processes: dict[str, JobProcess | AdoptedJob] = {}
-        self.adopted: list[str] = []
         self._clock = clock
         self._places = places
         self._plain = plain
         self._logs = logs
         self._env = env
         self._tree_cpu = tree_cpu
-        self._adopt = adopt
+        self._survivors = dict(adopted or {})
         self._meter_at_start: dict[str, float] = {}
 
     def observe(self) -> Inventory:
         """Every job that has arrived; CPU readings are taken now."""
-        for view in self.roster.running():
-            value = self._cpu(view)
+        running = self.roster.running()
+        metered = {view.name: self._meter(view) for view in running if self._metered(view)}
+        others = {view.name: self.processes[view.name].pid for view in running if view.name not in metered}
+        of_tree = self._tree_cpu(list(others.values()))
+        for view in running:
+            value = metered[view.name] if view.name in metered else of_tree.get(others[view.name])
             reading = None if value is None else Reading(value=value, age=Seconds(0.0))
             self.roster.measure(view.name, reading)
         return Inventory(jobs=self.roster.views())
+
+    def can_start(self, at_base: Callable[[str], bool]) -> bool:
+        """Whether `start_ready` would start a job."""
+        return self.roster.waiting > 0 and any(map(at_base, self.roster.free_slots()))
 
     def start_ready(self, at_base: Callable[[str], bool]) -> list[str]:
         """Start as many waiting jobs as there are free slots that hold their base; returns names."""
         started: list[str] = []
         for slot in self.roster.free_slots():
-            name = self.roster.next_to_start()
+            name = self._next()
             if name is not None and at_base(slot):
                 self._start(name, slot)
                 started.append(name)
         return started
+
+    def _next(self) -> str | None:
+        """Who still runs from before, then the head of the queue."""
+        queued = [view.name for view in self.roster.views() if view.state is JobState.QUEUED]
+        return next((name for name in queued if name in self._survivors), self.roster.next_to_start())
 
     def reap(self) -> list[str]:
         """Note every job that has ended; returns names."""
@@ -98,7 +112,7 @@ class LocalJobs:
             if finished is None:
                 continue
             view = self.roster.view(name)
-            cpu = self._cpu(view) if self._metered(view) else None
+            cpu = self._meter(view) if self._metered(view) else None
             self._clear(view)
             del self.processes[name]
             self.roster.finish(
@@ -112,8 +126,20 @@ class LocalJobs:
             ended.append(name)
         return ended
 
+    def park(self) -> None:
+        """Have the next jobs wait in their slots, as many as are still to start. For idle moments."""
+        left = self.roster.unstarted
+        for place in self._places.values():
+            if place.berth is not None and left > 0:
+                with suppress(Unavailable):  # then the start of the next job says so
+                    place.berth.park()
+                left -= 1
+
     def lose_places(self) -> None:
-        """The slots are gone: whatever starts from now on starts plainly."""
+        """Leave the slots: whatever starts from now on starts plainly."""
+        for place in self._places.values():
+            if place.berth is not None:
+                place.berth.dismiss()
         self._places = {}
 
     def _clear(self, view: JobView) -> None:
@@ -133,11 +159,10 @@ class LocalJobs:
             process.kill()
 
     def _start(self, name: str, slot: str) -> None:
-        survivor = self._adopt(name)
+        survivor = self._survivors.pop(name, None)
         if survivor is not None:
             self.roster.start(name, slot, self._clock.now(), plainly=True)
             self.processes[name] = survivor
-            self.adopted.append(name)
             return
         place = self._place(self.roster.view(name), slot)
         if place.cpu_seconds is not None:
@@ -161,28 +186,28 @@ class LocalJobs:
 
     def _launch(self, name: str, place: Place) -> JobProcess:
         spec = self.roster.specs[name]
-        return JobProcess.start(
+        start = JobProcess.start if place.berth is None else place.berth.start
+        return start(
             spec.command,
             env=self._env(spec, place),
             workdir=spec.workdir,
             log=self._logs / f"{name}.log",
-            enter=place.enter,
         )
 
     def _place(self, view: JobView, slot: str) -> Place:
         return self._places.get(slot, self._plain) if view.selected else self._plain
 
     def _metered(self, view: JobView) -> bool:
-        return view.slot is not None and self._place(view, view.slot).cpu_seconds is not None
+        return view.name in self._meter_at_start and self._reader(view) is not None
 
-    def _cpu(self, view: JobView) -> float | None:
-        """CPU seconds of a running job: from its slot's meter, or from its process tree."""
-        meter = self._place(view, view.slot).cpu_seconds if view.slot is not None else None
-        if meter is not None and view.name in self._meter_at_start:
-            value = meter()
-            return None if value is None else max(0.0, value - self._meter_at_start[view.name])
-        process = self.processes.get(view.name)
-        return None if process is None else self._tree_cpu(process.pid)
+    def _meter(self, view: JobView) -> float | None:
+        """CPU seconds of a running job by the meter of its slot."""
+        read = self._reader(view)
+        value = None if read is None else read()
+        return None if value is None else max(0.0, value - self._meter_at_start[view.name])
+
+    def _reader(self, view: JobView) -> Callable[[], float | None] | None:
+        return None if view.slot is None else self._place(view, view.slot).cpu_seconds
 
 
 def job_environment(

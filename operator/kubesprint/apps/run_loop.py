@@ -117,10 +117,12 @@ class RunLoop:
 
     def run(self) -> Ending:
         """Until every job is over, or until interrupted and every running job has ended."""
+        self._jobs.park()
         while not self._jobs.roster.done:
             self._look_at_interrupts()
             turn = self._turn()
-            if not self._jobs.roster.done:
+            # The turn itself may have heard that a slot is back at base: nothing would wake us again.
+            if not (self._jobs.roster.done or self._jobs.can_start(self._engine.at_base)):
                 self._wait(turn.next_look)
         self._last_read_backs()
         return self._ending
@@ -215,6 +217,7 @@ class RunLoop:
 
     def _wait(self, until: Seconds) -> None:
         """Sleep until a job ends, a keeper reports, a signal comes, or an instant is reached."""
+        self._jobs.park()
         instants = [until, self._jobs.roster.next_arrival(), self._kill_at]
         timeout = min(instant for instant in instants if instant is not None) - self._clock.now()
         with selectors.DefaultSelector() as selector:

@@ -13,9 +13,10 @@ from kubesprint.adapters.files.results import SUMMARY
 from kubesprint.adapters.files.state import FilePurse, Levels
 from kubesprint.adapters.files.summary import Summary, summarise, write_summary
 from kubesprint.adapters.link import Opening
+from kubesprint.adapters.linux.adopted import AdoptedJob, adopt_survivors
+from kubesprint.adapters.linux.counters import job_cpu_seconds
 from kubesprint.adapters.linux.hardware import SlotHardware
-from kubesprint.adapters.linux.jobs import AdoptedJob, tree_cpu_seconds
-from kubesprint.adapters.linux.processes import RUN_MARK, marked_pids
+from kubesprint.adapters.linux.parked import Launcher
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.system import SystemClock
 from kubesprint.apps.clocks import Clocks
@@ -108,6 +109,7 @@ class Session:
         self._link: KeeperLink | None = None
         self._load_at_start = load_average()
         self._restored: bool | None = None
+        self._adopted: Mapping[str, AdoptedJob] = {}
         self._log = RunLog(
             folder.events,
             folder.table,
@@ -127,7 +129,11 @@ class Session:
                 self._open_slots(request.hardware)
                 self._log.origin = self._zero()  # opening the slots is not the jobs' time
             roster = self._roster()
-            jobs = self._jobs(roster)
+            self._adopted = self._survivors()
+            launcher = Launcher()
+            stack.callback(launcher.close)
+            jobs = self._jobs(roster, launcher)
+            stack.callback(jobs.lose_places)
             stack.callback(jobs.kill)  # only ever finds somebody if the loop broke
             engine = self._engine(jobs)
             self._write_head()
@@ -145,6 +151,12 @@ class Session:
             ending = loop.run()
         return self._close(engine, roster, ending)
 
+    @property
+    def _part(self) -> str:
+        """What the keeper knows this part of the run by."""
+        hardware = self._request.hardware
+        return self._request.run if hardware is None else hardware.plan.run_id
+
     def _zero(self) -> Seconds:
         """The instant that the run's clock counts from; a resumed run goes on where it was."""
         earlier = self._folder.earlier
@@ -156,7 +168,7 @@ class Session:
         self._link = KeeperLink(self._state, self._lock)
         ready = self._link.open(
             Opening(
-                run=request.run,
+                run=self._part,
                 slots=request.queue.slots,
                 base=request.policy.base,
                 sprint=request.policy.sprint,
@@ -193,35 +205,36 @@ class Session:
             succeeded=row.exit == 0,
         )
 
-    def _jobs(self, roster: Roster) -> LocalJobs:
+    def _jobs(self, roster: Roster, launcher: Launcher) -> LocalJobs:
         request = self._request
         return LocalJobs(
             roster,
             clock=self._clock,
-            places=places_of(request.hardware, self._link),
+            places=places_of(request.hardware, self._link, launcher),
             plain=Place(),
             logs=self._folder.logs,
             env=self._environment,
-            tree_cpu=tree_cpu_seconds,
-            adopt=self._survivor,
+            tree_cpu=partial(job_cpu_seconds, PseudoFs()),
+            adopted=self._adopted,
         )
 
-    def _survivor(self, name: str) -> AdoptedJob | None:
-        """The job, if an earlier part of this run was killed and left it running: never start it twice."""
-        if self._folder.earlier is None:
-            return None
-        marks = {RUN_MARK: self._request.run, JOB_MARK: name}
-        find = partial(marked_pids, PseudoFs(), marks)
-        if not find():
-            return None
-        self._log.warn(
-            self._clock.now(), f"{name} still runs from before: it is waited for, its outcome is unknown"
+    def _survivors(self) -> Mapping[str, AdoptedJob]:
+        """The jobs that an earlier part of this run left running when it was killed."""
+        earlier = self._folder.earlier
+        if earlier is None:
+            return {}
+        return adopt_survivors(
+            PseudoFs(),
+            self._request.run,
+            JOB_MARK,
+            pids=earlier.leaders,
+            over={row.name for row in earlier.records},
+            sweep=self._request.hardware is not None,
         )
-        return AdoptedJob(find)
 
     def _environment(self, spec: JobSpec, place: Place) -> Mapping[str, str]:
         """Threads are counted for a job only where its cores will change."""
-        cores = self._request.policy.sprint.cores if place.enter is not None else None
+        cores = self._request.policy.sprint.cores if place.berth is not None else None
         return job_environment(spec, cores, self._request.run, place.environment)
 
     def _engine(self, jobs: LocalJobs) -> Engine:
@@ -230,7 +243,7 @@ class Session:
         nodes: Nodes = self._link if self._link is not None else NobodyHolds()  # type: ignore[assignment]
         return Engine(
             EngineSettings(
-                run=request.run,
+                run=self._part,
                 epoch=1 + (self._folder.earlier.epoch if self._folder.earlier else 0),
                 mode=policy.mode,
                 base=policy.base,
@@ -280,7 +293,7 @@ class Session:
             machine=machine_facts(),
         )
         self._log.write(self._clock.now(), "budget", **budget_fields(request.bucket))
-        for warning in request.warnings:
+        for warning in (*request.warnings, *map(_adoption, self._adopted)):
             self._log.warn(self._clock.now(), warning)
 
     def _wake(self) -> int | None:
@@ -355,3 +368,7 @@ class Session:
             self._folder.close()
         except OSError as error:
             self._log.incomplete = self._log.incomplete or f"{self._folder.path}: {error.strerror}"
+
+
+def _adoption(job: str) -> str:
+    return f"{job} still runs from before: it is waited for, its outcome is unknown"

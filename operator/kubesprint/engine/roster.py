@@ -132,6 +132,11 @@ class Roster:
         return len(self._waiting)
 
     @property
+    def unstarted(self) -> int:
+        """Jobs that wait or are still to come."""
+        return len(self._waiting) + len(self._coming)
+
+    @property
     def done(self) -> bool:
         """Nothing runs, waits or is still to come."""
         return not (self._coming or self._waiting or self._taken)

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from kubesprint.adapters.linux import cgroup
-from kubesprint.adapters.linux.hardware import Entry, enter
+from kubesprint.adapters.linux.hardware import Entry
+from kubesprint.adapters.linux.launcher import enter
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.virtual.scripted_fs import SELF, ScriptedFs
 
@@ -34,7 +35,7 @@ class RealMachine:
     def start(self, entry: Entry) -> int:
         job = subprocess.Popen(
             [sys.executable, "-c", _SLEEP],
-            preexec_fn=partial(enter, entry),
+            preexec_fn=partial(enter, entry.procs, entry.cpus),
             env=os.environ | dict(entry.environment),
             start_new_session=True,
             stdout=subprocess.PIPE,

@@ -91,10 +91,10 @@ def test_every_thread_of_every_process_is_confined() -> None:
 
 def test_cpu_time_of_a_job_covers_its_family() -> None:
     with job() as pid:
-        family, run = job_cpu_seconds(PseudoFs(), pid), run_cpu_seconds(PseudoFs(), RUN, "slot-0")
+        family, run = job_cpu_seconds(PseudoFs(), [pid])[pid], run_cpu_seconds(PseudoFs(), RUN, "slot-0")
         assert family is not None
         assert 0 < family <= run
-    assert job_cpu_seconds(PseudoFs(), pid) is None
+    assert job_cpu_seconds(PseudoFs(), [pid]) == {}
 
 
 def test_a_process_that_reuses_a_number_is_a_stranger() -> None:

@@ -1,7 +1,7 @@
 """What the kernel counts: CPU time, throttling, clocks, pressure, load. What is not there is None."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubesprint.adapters.linux.cgroup_v1 import QUOTA
@@ -77,15 +77,14 @@ def _total(stats: Iterable[Stat]) -> CoreSeconds:
     return CoreSeconds(sum(stat.ticks + stat.children_ticks for stat in stats) * _tick())
 
 
-def job_cpu_seconds(fs: PseudoFs, pid: int) -> CoreSeconds | None:
-    """CPU time of a job's leader, its session and descendants, and their reaped children; None: gone.
+def job_cpu_seconds(fs: PseudoFs, leaders: Sequence[int]) -> Mapping[int, CoreSeconds]:
+    """CPU time of each job: its leader, its session and descendants, and their reaped children.
 
-    Misses a process that left the session and whose parent ended, and ended itself before anybody looked.
+    A leader that is gone is left out. Misses a process that left the session and whose parent ended,
+    and ended itself before anybody looked. Reads all of `/proc` once.
     """
-    table = snapshot(fs)
-    if pid not in table:
-        return None
-    return _total(table[member] for member in family(table, {pid}))
+    table = snapshot(fs) if leaders else {}
+    return {pid: _total(table[member] for member in family(table, {pid})) for pid in leaders if pid in table}
 
 
 def run_cpu_seconds(fs: PseudoFs, run_id: str, slot: str | None = None) -> CoreSeconds:

@@ -4,7 +4,6 @@ Everything that changes, also groups and controllers, is an address with a value
 what was found is enough to undo all of it in reverse order.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,23 +21,11 @@ _LEAST = 0.01  # cores: the kernel's least quota is 1 ms of 100 ms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """How a new process gets into a slot. Made before fork; `enter` only uses what is in here."""
+    """How a new process gets into a slot: what `launcher.enter` does."""
 
     procs: tuple[str, ...] = ()  # files that take the process' own id
     cpus: frozenset[int] | None = None
     environment: tuple[tuple[str, str], ...] = ()  # to be part of the job's environment
-
-
-def enter(entry: Entry) -> None:
-    """Put the calling process into a slot; for use between fork and exec. Raises `OSError`."""
-    for path in entry.procs:
-        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(file, b"0")  # 0: the writer
-        finally:
-            os.close(file)
-    if entry.cpus is not None:
-        os.sched_setaffinity(0, entry.cpus)
 
 
 class SlotHardware:
@@ -125,7 +112,7 @@ class SlotHardware:
         return [f"{group}/cgroup.procs" for group in self.plan.groups(self._index(knob))]
 
     def entry(self, knob: str) -> Entry:
-        """How a job gets into a slot, at base: for `enter` in the child, and the environment for exec."""
+        """How a job gets into a slot, at base, and the environment for its exec."""
         index = self._index(knob)
         affinity = self.plan.mechanism == "affinity"
         return Entry(

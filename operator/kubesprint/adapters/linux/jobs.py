@@ -33,10 +33,10 @@ class SlotGone(Unavailable):
 class JobProcess:
     """A running job. The parent must be the only one that waits for it."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
-        self.pid = popen.pid
-        self.pidfd = os.pidfd_open(popen.pid)
-        self._popen = popen
+    def __init__(self, pid: int) -> None:
+        """Watch a child that leads its own session."""
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
         self._exit: Exit | None = None
 
     @classmethod
@@ -47,22 +47,19 @@ class JobProcess:
         env: Mapping[str, str],
         workdir: str,
         log: Path,
-        enter: Callable[[], None] | None,
     ) -> "JobProcess":
-        """Start a command, no shell, output appended to `log`.
+        """Start a command where this process is, no shell, output appended to `log`.
 
         Args:
             command: program and arguments.
             env: the whole environment.
             workdir: absolute.
             log: gets stdout and stderr; where it cannot be written they are lost, and the job runs.
-            enter: runs in the child before exec, to join its slot: system calls only.
 
         Raises:
-            SlotGone: `enter` failed.
             Unavailable: the program could not be started.
         """
-        with _open_log(log) as out:
+        with open_log(log) as out:
             try:
                 popen = subprocess.Popen(
                     list(command),
@@ -72,27 +69,26 @@ class JobProcess:
                     cwd=workdir,
                     env=dict(env),
                     start_new_session=True,
-                    preexec_fn=enter,  # noqa: PLW1509  this process has one thread
                 )
-            except subprocess.SubprocessError as error:
-                raise SlotGone(f"{command[0]} cannot enter its slot: {error}") from error
             except OSError as error:
                 raise Unavailable(f"cannot start {command[0]}: {error}") from error
-        return cls(popen)
+        popen.returncode = 0  # Popen must not wait for it: its end is seen here
+        return cls(popen.pid)
 
     def poll(self) -> Exit | None:
         """How it ended, once it has; reaps it. Never blocks."""
-        if self._exit is None:
-            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-            if pid:
-                code = os.waitstatus_to_exitcode(status)
-                self._popen.returncode = code  # Popen must not wait for a process that is gone
-                self._exit = Exit(
-                    code=code if code >= 0 else 128 - code, cpu=CoreSeconds(usage.ru_utime + usage.ru_stime)
-                )
-                os.close(self.pidfd)
-                self._signal_group(signal.SIGKILL)  # a job is over when its leader is
+        if self._exit is None and (ended := self._wait()) is not None:
+            status, cpu = ended
+            code = None if status is None else os.waitstatus_to_exitcode(status)
+            self._exit = Exit(code=code if code is None or code >= 0 else 128 - code, cpu=cpu)
+            os.close(self.pidfd)
+            self._signal_group(signal.SIGKILL)  # a job is over when its leader is
         return self._exit
+
+    def _wait(self) -> tuple[int | None, CoreSeconds | None] | None:
+        """Wait status and CPU time, as far as they are known; None: it still runs."""
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        return (status, CoreSeconds(usage.ru_utime + usage.ru_stime)) if pid else None
 
     def terminate(self) -> None:
         """Ask the whole job to end."""
@@ -152,7 +148,7 @@ class AdoptedJob:
                 os.kill(pid, number)
 
 
-def _open_log(path: Path) -> IO[bytes]:
+def open_log(path: Path) -> IO[bytes]:
     """The log, or nowhere: a full disk must not keep a job from running."""
     try:
         return path.open("ab")
@@ -168,14 +164,3 @@ def end_all(find: Callable[[], Sequence[int]]) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.0005)
-
-
-def tree_cpu_seconds(pid: int, proc: Path = Path("/proc")) -> Seconds | None:
-    """CPU seconds of a process and its reaped children, from `/proc/PID/stat`; None once it is gone."""
-    try:
-        text = (proc / str(pid) / "stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    ticks = sum(int(value) for value in fields[11:15])  # utime, stime, cutime, cstime
-    return Seconds(ticks / os.sysconf("SC_CLK_TCK"))

@@ -117,18 +117,6 @@ class Marked:
         return belongs
 
 
-def marked_pids(fs: PseudoFs, wanted: Mapping[str, str]) -> Sequence[int]:
-    """The living processes whose environment holds all of `wanted`, and theirs; ascending."""
-    table = snapshot(fs)
-    marks = {f"{name}={value}" for name, value in wanted.items()}
-    seeds = {
-        pid
-        for pid in table
-        if pid != os.getpid() and marks <= set((fs.optional(f"/proc/{pid}/environ") or "").split("\0"))
-    }
-    return [pid for pid in sorted(family(table, seeds)) if table[pid].state not in "ZX"]
-
-
 class SlotProcesses:
     """The occupants of a slot, and the CPUs on which they may run."""
 
