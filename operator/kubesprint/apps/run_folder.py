@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Earlier:
     records: tuple[JobRecord, ...]
     lost: tuple[JobRecord, ...] = ()  # of `records`, those whose row was not written any more
     arrived: frozenset[str] = frozenset()
+    leaders: Mapping[str, int] = field(default_factory=dict)  # pids of jobs that the last part has started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,11 @@ def _lock(path: Path) -> RunLock:
     return RunLock(descriptor)
 
 
+def part_id(run: str, earlier: Earlier) -> str:
+    """What groups and marks of the next part of a run are named by: a survivor has those of its own part."""
+    return f"{run}-{earlier.epoch + 1}"
+
+
 def earlier_part(path: Path) -> Earlier:
     """What a run folder holds so far; changes nothing.
 
@@ -135,10 +141,22 @@ def earlier_part(path: Path) -> Earlier:
         records=(*records, *lost),
         lost=lost,
         arrived=frozenset(str(event["job"]) for event in events if event["type"] == "arrived"),
+        leaders=_leaders(events),
     )
 
 
 _Event = Mapping[str, Any]
+
+
+def _leaders(events: Sequence[_Event]) -> Mapping[str, int]:
+    """The pid of each job that was started since the last part began."""
+    pids: dict[str, int] = {}
+    for event in events:
+        if event["type"] == "run":
+            pids = {}
+        elif event["type"] == "started" and event.get("pid"):
+            pids[str(event["job"])] = int(event["pid"])
+    return pids
 
 
 def _lost(events: Sequence[_Event], known: set[str], head: _Event) -> tuple[JobRecord, ...]:
