@@ -1,10 +1,11 @@
 """What kubesprint itself uses while 4 jobs run, model-driven, progress display off and on.
 
 The program runs as users run it, as a process of its own; with the display on it writes to a terminal
-(a pseudo-terminal that is read and thrown away). CPU time of engine and keeper is utime + stime of
-`/proc/PID/stat`, which leaves out their children; memory is `smaps_rollup`. The span begins some
-seconds after the first job has started, so that no import is in it. Jobs spin for a given CPU
-time, and one arrives as one ends, so there is a search at every change. All share the machine.
+(a pseudo-terminal that is read and thrown away). CPU time of engine, keeper and launcher is utime + stime
+of `/proc/PID/stat`, which leaves out their children (a process that waits for its command has used 1 ms);
+memory is `smaps_rollup`. The span begins some seconds after the first job has started, so that no import
+is in it. Jobs spin for a given CPU time, and one arrives as one ends, so there is a search at every
+change. All share the machine.
 """
 
 import argparse
@@ -35,6 +36,7 @@ SETTLE = 3.0  # seconds after the first start that are left out
 START_PATIENCE = 60.0
 LOOK = 0.5  # seconds between two samples
 JOB = "import sys, time\nwhile time.process_time() < float(sys.argv[1]): pass"
+PARTS = {"keeper": b"kubesprint.apps.keeper", "launcher": b"launcher.py"}
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,8 +53,8 @@ def memory_bytes(pid: int) -> dict[str, int]:
     return {name.lower(): int(words[name]) * 1024 for name in ("Rss", "Pss")}
 
 
-def keeper_of(engine: int) -> int | None:
-    """The keeper among the children of an engine."""
+def child_of(engine: int, word: bytes) -> int | None:
+    """The child of an engine with this in its command line."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -61,7 +63,7 @@ def keeper_of(engine: int) -> int | None:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if parent == engine and b"kubesprint.apps.keeper" in words:
+        if parent == engine and any(word in part for part in words):
             return int(folder.name)
     return None
 
@@ -148,10 +150,12 @@ def _measure(options: argparse.Namespace, folder: Path, state: Path, *, display:
     with _program(words, display=display, log=folder / f"display-{name}.log") as process:
         zero = _started(out / "events.jsonl")
         time.sleep(SETTLE)
-        keeper = keeper_of(process.pid)
-        if keeper is None or process.poll() is not None:
-            refuse("overhead", f"kubesprint run has no keeper; see {folder / f'display-{name}.log'}")
-        parts = {"engine": process.pid, "keeper": keeper}
+        parts = {"engine": process.pid}
+        for part, word in PARTS.items():
+            child = child_of(process.pid, word)
+            if child is None or process.poll() is not None:
+                refuse("overhead", f"kubesprint run has no {part}; see {folder / f'display-{name}.log'}")
+            parts[part] = child
         before = {part: cpu_seconds(pid) for part, pid in parts.items()}
         begun = last = time.monotonic()
         (folder / f"span-{name}.json").write_text(json.dumps([begun - zero, begun - zero + options.seconds]))
@@ -219,7 +223,7 @@ def _table(rows: list[Row], seen: Mapping[str, Row]) -> list[Row]:
     base = None
     for display in ("off", "on"):
         total = 0.0
-        for part in ("engine", "keeper"):
+        for part in ("engine", *PARTS):
             own = [r for r in rows if r["display"] == display and r["part"] == part]
             share = 100 * sum(r["cpu"] for r in own) / sum(r["span"] for r in own)
             s = spread([100 * r["cpu"] / r["span"] for r in own])
