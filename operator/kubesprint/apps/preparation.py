@@ -249,6 +249,8 @@ def _hardware(options: Options, queue: QueueSpec, policy: Policy, run_id: str) -
         if options.mechanism != "auto":
             _known_mechanism(options.mechanism)
         return None
+    if options.resume and options.out is not None:
+        run_id = run_folder.part_id(run_id, run_folder.earlier_part(options.out))
     hardware = open_slots(PseudoFs(), run_id, queue.slots, policy.base, policy.sprint, options.mechanism)
     refuse_spinners(queue, policy, hardware.plan.mechanism)
     return hardware

@@ -1,7 +1,6 @@
 """Job processes: each the leader of its own session and group, born inside its slot."""
 
 import os
-import select
 import signal
 import subprocess
 import time
@@ -103,49 +102,6 @@ class JobProcess:
             os.killpg(self.pid, number)
         except ProcessLookupError:
             return  # nobody is left
-
-
-class AdoptedJob:
-    """A job of a killed run that lives on: not our child, so its outcome cannot be known."""
-
-    def __init__(self, find: Callable[[], Sequence[int]]) -> None:
-        """Watch what `find` names: the living processes of the job, one at least."""
-        self._find = find
-        self._over = False
-        self.pid, self.pidfd = 0, -1
-        self._over = not self._watch()
-
-    def poll(self) -> Exit | None:
-        """Whether the last of its processes has ended. Never blocks."""
-        while not self._over:
-            if not select.select([self.pidfd], [], [], 0)[0]:
-                return None
-            os.close(self.pidfd)
-            self._over = not self._watch()
-        return Exit(code=None, cpu=None)
-
-    def terminate(self) -> None:
-        """Ask the whole job to end."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End the whole job."""
-        self._signal(signal.SIGKILL)
-
-    def _watch(self) -> bool:
-        for pid in self._find():
-            try:
-                self.pidfd = os.pidfd_open(pid)
-            except ProcessLookupError:
-                continue
-            self.pid = pid
-            return True
-        return False
-
-    def _signal(self, number: signal.Signals) -> None:
-        for pid in self._find():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
 
 
 def open_log(path: Path) -> IO[bytes]:
