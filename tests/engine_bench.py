@@ -1,11 +1,13 @@
 """An engine on a bench: every port is a script, every call is written down in order, time moves when told."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from kubesprint.adapters.virtual.clock import VirtualClock
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.budget import Bucket, Budget, RefillRule, full
+from kubesprint.core.clocks import ClockDomain
 from kubesprint.core.errors import Unavailable
 from kubesprint.core.forecast import Basis, Forecaster, KindModel
 from kubesprint.core.lease import Directive
@@ -68,6 +70,7 @@ class EngineBench:
         kinds: Iterable[KindModel] = (measured(),),
         servers: int = 2,
         paused: bool = False,
+        clocks: Mapping[str, Sequence[ClockDomain]] = MappingProxyType({}),
     ) -> None:
         self.clock = VirtualClock()
         self.jobs: list[JobView] = list(jobs)
@@ -85,6 +88,7 @@ class EngineBench:
                 sprint=SPRINT,
                 servers=servers,
                 paused=paused,
+                clocks=clocks,
             ),
             clock=self.clock,
             workloads=self,

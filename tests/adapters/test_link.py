@@ -49,7 +49,14 @@ reports = st.builds(
 )
 texts = st.lists(st.text(), max_size=3).map(tuple)
 messages = st.one_of(
-    st.builds(Opening, run=st.text(), slots=st.integers(1, 9), base=allocations, sprint=allocations),
+    st.builds(
+        Opening,
+        run=st.text(),
+        slots=st.integers(1, 9),
+        base=allocations,
+        sprint=allocations,
+        clocks=st.none() | st.tuples(st.text(), st.text()),
+    ),
     st.builds(Ready, notes=texts, plan=st.text()),
     st.builds(NotOpened, message=st.text(), final=st.booleans()),
     st.builds(

@@ -152,12 +152,14 @@ spec:
   mode: Enforce
   selector: {{matchLabels: {{proof: kills}}}}
   objective: {{responseTime: {{statistic: Mean}}}}
-  base: {{cpu: 400m}}
-  sprint: {{cpu: "1"}}
+  base: {{cpu: 400m{base_clock}}}
+  sprint: {{cpu: "1"{sprint_clock}}}
   trigger: {{after: Auto}}
   budget: {{capacityCoreSeconds: 1000, refillCores: "0.1"}}
   lease: {lease}
 """
+CORES_ONLY = {"base_clock": "", "sprint_clock": ""}
+CLOCKED = {"base_clock": ', clock: "60%"', "sprint_clock": ", clock: {maximum: Turbo}"}
 
 
 @dataclass
@@ -174,6 +176,15 @@ class Scene:
         self.folder.mkdir(parents=True)
         self.state.mkdir()
         self.log.touch()
+
+    @property
+    def clocked(self) -> bool:
+        """Whether sprints raise clocks too: wherever there are some."""
+        return any(CPUFREQ.glob("policy*"))
+
+    def clocks(self) -> Mapping[str, str]:
+        """The upper limit of every clock now, in kHz."""
+        return {p.name: text_of(p / "scaling_max_freq") or "?" for p in CPUFREQ.glob("policy*")}
 
     @property
     def state(self) -> Path:
@@ -200,7 +211,7 @@ class Scene:
         queue, policy = self.folder / f"{name}-queue.json", self.folder / f"{name}-policy.yaml"
         document = {"apiVersion": "kubesprint.dev/v1alpha1", "kind": "JobQueue", "slots": 2}
         queue.write_text(json.dumps(document | {"jobs": [self._job(job) for job in jobs]}))
-        policy.write_text(POLICY.format(lease=lease))
+        policy.write_text(POLICY.format(lease=lease, **(CLOCKED if self.clocked else CORES_ONLY)))
         options = ["--policy", str(policy), "--out", str(self.out(name)), "--strategy", strategy]
         return self.launch("run", str(queue), *options, "--bucket", "full", "--quiet")
 

@@ -9,6 +9,9 @@ from kubesprint.core.reasons import Reason
 from kubesprint.core.units import Cores, CoreSeconds, Seconds
 from kubesprint.engine.ports import KnobReport, Report
 
+CLOCK_RETURN = Seconds(0.15)
+"""A clock's lease ends this much before its slot's: a limit was seen to show up to 130 ms after its write."""
+
 _REFUSED = frozenset({Reason.REJECTED, Reason.CONFLICT, Reason.UNSUPPORTED})
 
 
@@ -41,8 +44,8 @@ class ClockBook:
     def grants(self, slots: Sequence[Grant]) -> Sequence[Grant]:
         """The grants of the clocks that these sprinting slots ask for.
 
-        Each goes by the name of the oldest grant that asks and lasts as long as the longest: a clock that
-        several jobs share returns when the last of them does.
+        Each goes by the name of the oldest grant that asks and lasts about as long as the longest: a clock
+        that several jobs share returns when the last of them does.
         """
         asking: dict[ClockDomain, list[Grant]] = {}
         for grant in slots:
@@ -53,7 +56,7 @@ class ClockBook:
                 grant=several[0].grant,
                 knob=domain.knob,
                 allocation=Allocation(Cores(domain.cpus), domain.ratio),
-                lease=Seconds(max(grant.lease for grant in several)),
+                lease=Seconds(max(0.0, max(grant.lease for grant in several) - CLOCK_RETURN)),
             )
             for domain, several in asking.items()
         ]

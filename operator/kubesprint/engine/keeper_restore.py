@@ -39,8 +39,12 @@ def put_back(
     held (known only with `memory`) is left as it is.
     """
     done: list[Address] = []
-    left: list[str] = []
     pending = list(journal.found().items())[::-1]
+    # Judged before anything is put back: one step may move another's value (boost moves limits).
+    foreign = {
+        a: note for a, found in pending if (note := _foreign(hardware, a, found, (memory or {}).get(a)))
+    }
+    pending = [(address, found) for address, found in pending if address not in foreign]
     failed: dict[Address, str] = {}
     for attempt in range(_PASSES):
         if attempt and pending:
@@ -48,9 +52,7 @@ def put_back(
         failed = {}
         for address, found in pending:
             try:
-                if note := _foreign(hardware, address, found, (memory or {}).get(address)):
-                    left.append(note)
-                elif problem := _restore(clock, hardware, Write(address, found)):
+                if problem := _restore(clock, hardware, Write(address, found)):
                     failed[address] = problem
                 else:
                     done.append(address)
@@ -59,7 +61,7 @@ def put_back(
         pending = [(address, found) for address, found in pending if address in failed]
     if not failed:
         journal.clear()
-    return Restoration(put_back=tuple(done), left=tuple(left), failed=failed)
+    return Restoration(put_back=tuple(done), left=tuple(foreign.values()), failed=failed)
 
 
 def _restore(clock: PatientClock, hardware: Hardware, write: Write) -> str:
@@ -80,8 +82,8 @@ def _foreign(hardware: Hardware, address: Address, found: str, memory: Memory | 
         return ""
     try:
         now = hardware.read(address)
-    except Gone:
-        return ""
+    except (Refused, Unavailable):
+        return ""  # the restore meets the same error, and reports it
     expected = memory.ours | {found, memory.seen}
     if now in expected:
         return ""

@@ -68,6 +68,7 @@ BAD_POLICIES = [
         "spec.sprint.clock.maximum",
         "is not a clock; write Base, Turbo",
     ),
+    (policy_text(base="base: {cpu: 400m, clock: 1800MHz}"), "spec.base.clock", "spec.sprint.clock beside it"),
     (policy_text(sprint="sprint: {cpu: 1, clock: {maximum: 2400}}"), "spec.sprint.clock.maximum", "2400MHz"),
     (policy_text(sprint="sprint: {cpu: 1, clock: {}}"), "spec.sprint.clock.maximum", "for example Turbo"),
     (policy_text(x="trigger: {after: 90}"), "spec.trigger.after", "90 has no unit; add a unit: 90s"),

@@ -75,6 +75,12 @@ GOOD_POLICIES: list[tuple[dict[str, str | None], str, Any]] = [
     ({"sprint": "sprint: {cpu: 1, clock: {maximum: Turbo}}"}, "clock_maximum", "Turbo"),
     ({"sprint": 'sprint: {cpu: 1, clock: {maximum: "80%"}}'}, "clock_maximum", "80%"),
     ({"sprint": "sprint: {cpu: 1, clock: {maximum: 2400MHz}}"}, "clock_maximum", "2400MHz"),
+    ({}, "base_clock", "Base"),
+    (
+        {"base": "base: {cpu: 0.4, clock: 1800MHz}", "sprint": "sprint: {cpu: 1, clock: {maximum: Turbo}}"},
+        "base_clock",
+        "1800MHz",
+    ),
     ({"sprint": "sprint: {cpu: 1, resize: LimitAndRequest}"}, "resize", ResizeRule.LIMIT_AND_REQUEST),
     ({"x": "trigger: {after: Never}"}, "trigger", TriggerRule.NEVER),
     ({"x": "trigger: {after: 0s, clock: Start}"}, "trigger", 0.0),

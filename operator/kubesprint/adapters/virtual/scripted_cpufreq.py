@@ -6,7 +6,7 @@ documented for EPP.
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kubesprint.adapters.virtual.scripted_fs import ScriptedFs, fail
 
@@ -51,6 +51,11 @@ class ScriptedPolicy:
             self._file("energy_performance_preference", lambda: self.preference or "", self._prefer)
         if base is not None:
             self._file("base_frequency", lambda: str(base))
+
+    def boost(self, steps: Sequence[int]) -> None:
+        """More steps, or fewer; as in most drivers this overwrites the upper limit that was asked for."""
+        self.table = sorted(steps)
+        self._requests = (self._requests[0], self.table[-1])
 
     def limits(self) -> tuple[int, int]:
         """What is in force now."""
@@ -99,3 +104,26 @@ class ScriptedPolicy:
         if self.governor == "performance" and text != "performance":
             raise fail(errno.EBUSY, text)
         self.preference = text
+
+
+class ScriptedBoost:
+    """The boost switch of all policies, off at first."""
+
+    def __init__(
+        self, fs: ScriptedFs, steps: Mapping[ScriptedPolicy, Sequence[int]], *, told: bool = True
+    ) -> None:
+        """`steps`: above those of the policy's table; `told`: whether the driver lists them."""
+        self.on = False
+        self._steps = {policy: (tuple(policy.table), tuple(more)) for policy, more in steps.items()}
+        fs.put(f"{ROOT}/boost", "", self._switch)
+        fs.files[f"{ROOT}/boost"].show = lambda: f"{int(self.on)}\n"
+        for policy, more in steps.items():
+            if told:
+                fs.put(f"{policy.folder}/scaling_boost_frequencies", " ".join(map(str, more)) + " \n")
+
+    def _switch(self, text: str) -> None:
+        if text not in ("0", "1"):
+            raise fail(errno.EINVAL, text)
+        self.on = text == "1"
+        for policy, (plain, more) in self._steps.items():
+            policy.boost((*plain, *more) if self.on else plain)
