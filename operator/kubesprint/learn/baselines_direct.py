@@ -76,7 +76,7 @@ def _boosting(parameters: Parameters) -> Any:
 def _forest(parameters: Parameters) -> Any:
     from sklearn.ensemble import RandomForestRegressor
 
-    return RandomForestRegressor(n_estimators=200, random_state=SEED, **parameters)
+    return RandomForestRegressor(random_state=SEED, **parameters)
 
 
 def _neighbours(parameters: Parameters) -> Any:
@@ -96,7 +96,9 @@ BOOSTING = Learner(
     name="direct-gb", grid=_grid(n_estimators=[60, 200], max_depth=[2, 1, 3], subsample=[0.7]), make=_boosting
 )
 FOREST = Learner(
-    name="direct-forest", grid=_grid(max_features=[0.4, 1.0], min_samples_leaf=[1, 3]), make=_forest
+    name="direct-forest",
+    grid=_grid(max_features=[0.4, 1.0], min_samples_leaf=[1, 3], n_estimators=[200]),
+    make=_forest,
 )
 NEIGHBOURS = Learner(
     name="nearest-runs",

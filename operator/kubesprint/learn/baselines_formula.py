@@ -25,6 +25,9 @@ ROUNDS = 200
 DAMPING = 0.3
 """Share of a new value that a round of the fixed point takes over."""
 
+SETTLED = 1e-6
+"""Changes below this share of a service time, or of the sprints, end the rounds."""
+
 QUANTILES = tuple((index + 0.5) / 20 for index in range(20))
 """Of the wait, over which the sprinted share is averaged."""
 
@@ -87,10 +90,12 @@ def _fixed_point(case: Case, rates: Sequence[KindRates]) -> _Queue:
             (1.0 - share) * wall + sprint for share, wall, sprint in zip(shares, walls, sprints, strict=True)
         ]
         queue = _kingman(services, gap, gap_variation, case.servers)
-        wait += DAMPING * (queue.wait - wait)
-        queue = _Queue(wait, queue.service, queue.load)
         spent = sum(sprints) / len(sprints) / gap / fed if fed > 0 else 0.0
-        fed += DAMPING * (_affordable(case, spent, gap * len(rates)) - fed)
+        steps = queue.wait - wait, _affordable(case, spent, gap * len(rates)) - fed
+        wait, fed = wait + DAMPING * steps[0], fed + DAMPING * steps[1]
+        queue = _Queue(wait, queue.service, queue.load)
+        if abs(steps[0]) <= SETTLED * queue.service and abs(steps[1]) <= SETTLED:
+            break
     return queue
 
 

@@ -216,8 +216,8 @@ def test_the_formula_answers_above_saturation() -> None:
 
 SMALL = [
     replace(MLP, grid=MLP.grid[:1]),
-    replace(BOOSTING, grid=BOOSTING.grid[:2]),
-    replace(FOREST, grid=FOREST.grid[:1]),
+    replace(BOOSTING, grid=[{**point, "n_estimators": 15} for point in BOOSTING.grid[:2]]),
+    replace(FOREST, grid=[{**FOREST.grid[0], "n_estimators": 15}]),
     NEIGHBOURS,
 ]
 
