@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("decision", "dead_time", "knob", "overhead", "simulated_policies", "policies")
+NAMES = ("decision", "dead_time", "knob", "overhead", "simulated_policies", "policies", "campaign")
 
 
 def main(words: list[str]) -> int:

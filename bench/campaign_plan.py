@@ -209,7 +209,8 @@ def jobs_of(setting: Setting, walls: Mapping[str, float], seconds: float) -> lis
     dice.shuffle(mix)
     span = sum(walls[kind] for kind in mix) / setting.load
     if setting.arrivals == "bursty":
-        bursts = [dice.uniform(0.0, span) for _ in range(max(2, count * 2 // 5))]
+        groups = max(2, count * 2 // 5)  # one in each part of the run
+        bursts = [span * (number + dice.random()) / groups for number in range(groups)]
         arrivals = sorted(min(span, dice.choice(bursts) + dice.uniform(0.0, mean / 2)) for _ in mix)
     else:  # given how many arrive, those of a Poisson process are uniform
         arrivals = sorted(dice.uniform(0.0, span) for _ in mix)
