@@ -15,6 +15,7 @@ from bench.output import Results, Row, add_common, progress
 from bench.stats import spread
 from kubesprint.adapters.virtual.machine import VirtualJob, VirtualMachine
 from kubesprint.core.allocation import Allocation
+from kubesprint.core.batch import one_by_one
 from kubesprint.core.budget import Budget, full
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Basis, Forecaster, KindModel
@@ -29,6 +30,7 @@ BASE, SPRINT = Allocation(Cores(0.4)), Allocation(Cores(1.0))
 KINDS = {"small": (2.0, 2.5), "middle": (6.0, 2.2), "large": (15.0, 1.6)}
 RUNNING, QUEUED = 4, 10
 SEED = 1
+EVALUATOR = one_by_one(simulate_servers)
 
 
 def _models() -> Forecaster:
@@ -49,9 +51,7 @@ def _models() -> Forecaster:
 
 def _strategy(name: str, models: Forecaster) -> Strategy:
     if name == "model-driven":
-        return ModelDriven(
-            simulate_servers, models.model, lambda: random.Random(SEED).random, SearchSettings()
-        )
+        return ModelDriven(EVALUATOR, models.model, lambda: random.Random(SEED).random, SearchSettings())
     return FixedTimeout(FOREVER if name == "never" else Seconds(0.0))
 
 

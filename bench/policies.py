@@ -31,6 +31,7 @@ from kubesprint.apps.demo import plan
 from kubesprint.apps.documents import load_policy, load_profiles, load_queue, write_profiles
 from kubesprint.apps.profile_command import measure
 from kubesprint.apps.wiring import kind_models, strategy_for
+from kubesprint.core.batch import one_by_one
 from kubesprint.core.errors import SprintError
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Forecaster, KindModel
@@ -161,7 +162,9 @@ class Bench:
             refill_rule=policy.budget.while_sprinting,
             hysteresis=policy.budget.hysteresis,
         )
-        found = search_timeout(scenarios, rules, self.size.slots, simulate_servers, per_doubling=2)
+        found = search_timeout(
+            scenarios, rules, self.size.slots, one_by_one(simulate_servers), per_doubling=2
+        )
         curve = [[c.timeout if c.timeout < FOREVER else "inf", c.value, c.sprint] for c in found.curve]
         timeout = found.timeout if found.timeout < FOREVER else 1e6
         path.write_text(json.dumps({"timeout_seconds": timeout, "curve": curve}) + "\n")

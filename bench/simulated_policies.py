@@ -19,6 +19,7 @@ from bench.output import Results, Row, add_common, progress
 from bench.stats import bootstrap, quantile
 from kubesprint.adapters.virtual.machine import VirtualJob, VirtualMachine
 from kubesprint.core.allocation import Allocation
+from kubesprint.core.batch import one_by_one
 from kubesprint.core.budget import Budget, full
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Basis, Forecaster, KindModel
@@ -40,6 +41,7 @@ MIXES: Mapping[str, Mapping[str, tuple[float, float, int]]] = {  # kind: (base s
 }
 BUDGETS = {"small": (6.0, 0.02), "large": (16.0, 0.03)}  # sprint seconds, sprint seconds per second
 POLICIES = ("never", "always", "timeout", "model-driven", "clairvoyant")
+EVALUATOR = one_by_one(simulate_servers)
 PLANNING_SEEDS = range(10_000, 10_030)
 
 
@@ -108,7 +110,7 @@ def planned_timeout(cell: Cell) -> Seconds:
         [SimJob(arrival=j.arrival, work=j.work, rate=j.rate) for j in cell.arrivals(seed)]
         for seed in PLANNING_SEEDS
     ]
-    return search_timeout(scenarios, cell.rules(), cell.slots, simulate_servers, per_doubling=2).timeout
+    return search_timeout(scenarios, cell.rules(), cell.slots, EVALUATOR, per_doubling=2).timeout
 
 
 def _strategy(
@@ -120,7 +122,7 @@ def _strategy(
     known = [SimJob(arrival=j.arrival, work=(m := models.model(j.kind)).work, rate=m.rate) for j in jobs]
     announced = known if name == "clairvoyant" else None
     return ModelDriven(
-        simulate_servers, models.model, lambda: random.Random(seed).random, SearchSettings(), announced
+        EVALUATOR, models.model, lambda: random.Random(seed).random, SearchSettings(), announced
     )
 
 

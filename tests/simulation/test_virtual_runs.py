@@ -17,6 +17,7 @@ from itertools import pairwise
 import pytest
 
 from kubesprint.adapters.virtual.machine import VirtualJob
+from kubesprint.core.batch import one_by_one
 from kubesprint.core.budget import Budget, RefillRule
 from kubesprint.core.deadline import EARLY, LeastSprint
 from kubesprint.core.decision import Verb
@@ -112,7 +113,7 @@ def test_sprinting_always_is_faster_than_never_and_uses_the_budget() -> None:
 def _model_driven(seed: int) -> Callable[[Forecaster], Strategy]:
     settings = SearchSettings(scenarios=2, future_jobs=6)
     return lambda models: ModelDriven(
-        simulate_servers, models.model, lambda: random.Random(seed).random, settings
+        one_by_one(simulate_servers), models.model, lambda: random.Random(seed).random, settings
     )
 
 

@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from kubesprint.adapters.linux import cgroup, cgroup_v2, counters, cpufreq, plan
 from kubesprint.adapters.linux.cgroup import CgroupView
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.core.errors import SprintError
+from kubesprint.learn.simulator.loading import cache_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def examine(fs: PseudoFs, state_dir: Path | None = None) -> Iterator[Finding]:
     yield _pressure(fs)
     yield _pidfd()
     yield _state(state_dir)
+    yield _simulator()
 
 
 def _groups(view: CgroupView) -> Finding:
@@ -159,3 +162,11 @@ def _state(state_dir: Path | None) -> Finding:
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return Finding("state folder", True, f"{folder}{'' if there == folder else ' can be made'}")
     return Finding("state folder", False, f"{folder}: no right to write {there}; use --state-dir")
+
+
+def _simulator() -> Finding:
+    if find_spec("numba") is None:
+        reason = "without the extra `learn` a model-driven run costs some percent of a core"
+        return Finding("compiled search", False, reason)
+    folder = cache_folder(os.environ, Path.home())
+    return Finding("compiled search", True, f"numba is installed; compiled code is kept in {folder}")

@@ -21,6 +21,7 @@ from kubesprint.apps.clocks import base_clock_only, choose_clocks
 from kubesprint.apps.documents import load_policy, load_profiles, load_queue, selector_warnings
 from kubesprint.apps.local_jobs import job_environment
 from kubesprint.apps.session import Request
+from kubesprint.apps.simulators import PLAIN, fastest_simulators
 from kubesprint.apps.wiring import kind_models, strategy_for
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.budget import Bucket, Budget
@@ -218,6 +219,8 @@ def _request(
     clock_of = clocks.ratio if clocks is not None else base_clock_only
     models = kind_models(profiles.value, policy.base, policy.sprint, clock_of) if profiles else {}
     bucket = _starting_bucket(options, policy, state, clock)
+    searching = setting == "model-driven" and not options.dry_run
+    evaluator = (fastest_simulators() if searching else PLAIN).evaluator
     return Request(
         run=run_id,
         queue=queue,
@@ -225,7 +228,7 @@ def _request(
         models=models,
         setting=setting,
         strategy=lambda forecaster: strategy_for(
-            policy, options.strategy, forecaster, options.seed, _timeout
+            policy, options.strategy, forecaster, options.seed, _timeout, evaluator=evaluator
         )[1],
         bucket=bucket,
         hardware=hardware,

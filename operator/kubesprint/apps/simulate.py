@@ -14,6 +14,8 @@ import typer
 from kubesprint.adapters.files.charts import line_chart_page
 from kubesprint.adapters.files.traces import read_trace
 from kubesprint.adapters.wire.quantities import parse_duration
+from kubesprint.apps.simulators import fastest_simulators
+from kubesprint.core.batch import Evaluator, one_by_one
 from kubesprint.core.budget import RefillRule
 from kubesprint.core.errors import Refused
 from kubesprint.core.events import simulate_servers
@@ -22,6 +24,9 @@ from kubesprint.core.search import SearchResult, search_timeout
 from kubesprint.core.simulation import Outcome, Present, SimJob, SprintRules, TriggerClock
 from kubesprint.core.spec import Statistic
 from kubesprint.core.units import FOREVER, Seconds
+
+MANY_JOBS = 500
+"""From this many jobs on, a search is worth loading the compiled simulator for."""
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -137,6 +142,11 @@ def simulate_queue(
     return simulate_servers(jobs, rules, servers, present)
 
 
+def _evaluator(jobs: int) -> Evaluator:
+    """The compiled one, where that is worth loading."""
+    return fastest_simulators().evaluator if jobs >= MANY_JOBS else one_by_one(simulate_queue)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
     servers: int
@@ -201,7 +211,7 @@ def _answer(jobs: Sequence[SimJob], options: _Options) -> _Answer:
             [jobs],
             rules,
             options.servers,
-            simulate_queue,
+            _evaluator(len(jobs)),
             statistic=options.objective,
             also=[rules.timeout],
             per_doubling=4,

@@ -4,10 +4,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
+from kubesprint.apps.simulators import PLAIN
 from kubesprint.core.allocation import Allocation
+from kubesprint.core.batch import Evaluator
 from kubesprint.core.deadline import LeastSprint
 from kubesprint.core.errors import Refused
-from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Basis, Forecaster, KindModel, prior
 from kubesprint.core.futures import Dice
 from kubesprint.core.modeldriven import ModelDriven, SearchSettings
@@ -29,6 +30,7 @@ def strategy_for(
     seed: int,
     parse_duration: Callable[[str], Seconds],
     announced: Sequence[SimJob] | None = None,
+    evaluator: Evaluator = PLAIN.evaluator,
 ) -> tuple[str, Strategy]:
     """The strategy that a policy names, or `--strategy` instead, and what to call it.
 
@@ -39,6 +41,7 @@ def strategy_for(
         seed: of the dice that sample future arrivals.
         parse_duration: reads the duration of `timeout:DURATION`.
         announced: the true future, for the labelled clairvoyant bound only.
+        evaluator: simulates the candidates of the model-driven strategy.
 
     Raises:
         Refused: the name is none of `STRATEGIES`.
@@ -62,7 +65,7 @@ def strategy_for(
         else SearchSettings(clock=clock, statistic=policy.statistic)
     )
     return name, ModelDriven(
-        simulate_servers, _models_of(forecaster), _new_dice_each_time(seed), settings, announced
+        evaluator, _models_of(forecaster), _new_dice_each_time(seed), settings, announced
     )
 
 

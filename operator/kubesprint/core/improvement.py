@@ -7,14 +7,14 @@ simulated on the same futures. The best of these is never worse than the time-ou
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
+from kubesprint.core.batch import Alternative, Answers
 from kubesprint.core.policy import JobTrigger
 from kubesprint.core.reasons import Reason
-from kubesprint.core.search import SearchResult, evaluate, search_timeout
-from kubesprint.core.simulation import Present, QueueSimulator, SimJob, SprintRules
-from kubesprint.core.spec import Statistic
+from kubesprint.core.search import SearchResult, mean_work, search_answers
+from kubesprint.core.simulation import SimJob
 from kubesprint.core.units import FOREVER, Seconds
 from kubesprint.core.view import View
 
@@ -26,53 +26,36 @@ WORTH_DIFFERING = 1e-6
 class Scene:
     """What all candidates of one choice have in common."""
 
-    rules: SprintRules  # all but the time-out
-    servers: int
-    simulate: QueueSimulator
-    present: Present
-    statistic: Statistic
-    jobs: Sequence[SimJob]  # that run or queue now, in the order of arrival
-    futures: Sequence[Sequence[SimJob]]
+    jobs: Sequence[SimJob]  # that run or queue now, in the order of arrival: the first of every scenario
+    scenarios: Sequence[Sequence[SimJob]]  # those and a future each; none where there is no job at all
+    answers: Answers  # to the question of these scenarios
 
     def search(self) -> SearchResult:
         """The best time-out for everybody."""
-        return search_timeout(
-            [[*self.jobs, *future] for future in self.futures],
-            self.rules,
-            self.servers,
-            self.simulate,
-            present=self.present,
-            statistic=self.statistic,
-        )
-
-    def value(self, jobs: Sequence[SimJob], timeout: Seconds) -> float:
-        """The objective if `jobs` stand for the present ones, under `timeout` where a job has no trigger."""
-        return evaluate(
-            [[*jobs, *future] for future in self.futures],
-            replace(self.rules, timeout=timeout),
-            self.servers,
-            self.simulate,
-            present=self.present,
-            statistic=self.statistic,
-        ).value
+        return search_answers(self.answers, mean_work(self.scenarios))
 
 
 def improve(view: View, scene: Scene, timeout: Seconds) -> Mapping[str, JobTrigger]:
     """Triggers of their own for the running jobs, if that is better than the time-out; else none."""
     running = [job.name for job in view.running()]
-    if not running or not scene.futures:
+    if not running or not scene.scenarios:
         return MappingProxyType({})
     names = [job.name for job in sorted(view.running() + view.queued(), key=lambda job: job.arrival)]
-    plain = best = scene.value(scene.jobs, timeout)
-    chosen: frozenset[str] | None = None
-    for sprinters in _choices(running):
-        jobs = [
-            _with_choice(job, sprints=name in sprinters, now=view.now) if name in running else job
-            for name, job in zip(names, scene.jobs, strict=True)
+    choices = _choices(running)
+    scores = scene.answers(
+        [
+            Alternative(timeout=timeout),
+            *(
+                _alternative(scene.jobs, names, running, sprinters, timeout, view.now)
+                for sprinters in choices
+            ),
         ]
-        value = scene.value(jobs, timeout)
-        if value < best * (1.0 - WORTH_DIFFERING):
-            best, chosen = value, sprinters
+    )
+    plain = best = scores[0].value
+    chosen: frozenset[str] | None = None
+    for sprinters, score in zip(choices, scores[1:], strict=True):
+        if score.value < best * (1.0 - WORTH_DIFFERING):
+            best, chosen = score.value, sprinters
     if chosen is None:
         return MappingProxyType({})
     queued = len(view.queued())
@@ -88,11 +71,26 @@ def _choices(running: Sequence[str]) -> list[frozenset[str]]:
     return list(dict.fromkeys(sets))
 
 
-def _with_choice(job: SimJob, *, sprints: bool, now: Seconds) -> SimJob:
-    """A running job that sprints from now to its end, or stays at base."""
-    if job.trigger is not None:  # not trusted, or not selected
-        return job
-    return replace(job, trigger=now if sprints else FOREVER)
+def _alternative(
+    jobs: Sequence[SimJob],
+    names: Sequence[str],
+    running: Sequence[str],
+    sprinters: frozenset[str],
+    timeout: Seconds,
+    now: Seconds,
+) -> Alternative:
+    """Each running job sprints from now to its end, or stays at base; one with a trigger of its own keeps it.
+
+    That is a job which is not trusted, or not selected.
+    """
+    return Alternative(
+        timeout=timeout,
+        triggers={
+            place: now if name in sprinters else FOREVER
+            for place, (name, job) in enumerate(zip(names, jobs, strict=True))
+            if name in running and job.trigger is None
+        },
+    )
 
 
 def _own(name: str, *, sprints: bool, now: Seconds, queued: int, best: float, plain: float) -> JobTrigger:

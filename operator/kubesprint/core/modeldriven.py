@@ -6,19 +6,23 @@ it (`improvement`). It is taken again when a job arrives or ends, or when the la
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 
+from kubesprint.core.batch import Evaluator, Question
 from kubesprint.core.budget import Budget
 from kubesprint.core.forecast import Estimate, KindModel
 from kubesprint.core.futures import ArrivalHistory, Dice, sample_futures
 from kubesprint.core.improvement import Scene, improve
-from kubesprint.core.policy import Trigger
-from kubesprint.core.search import SearchResult
-from kubesprint.core.simulation import Outcome, Present, QueueSimulator, SimJob, SprintRules, TriggerClock
+from kubesprint.core.policy import JobTrigger, Trigger
+from kubesprint.core.search import NOTHING_TO_DO, SearchResult
+from kubesprint.core.simulation import Present, SimJob, SprintRules, TriggerClock
 from kubesprint.core.spec import Statistic
 from kubesprint.core.units import FOREVER, Seconds
 from kubesprint.core.view import View
 from kubesprint.core.workload import JobView
+
+NO_TRIGGERS: Mapping[str, JobTrigger] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,7 @@ class ModelDriven:
 
     def __init__(
         self,
-        simulate: QueueSimulator,
+        evaluator: Evaluator,
         model: Callable[[str], KindModel],
         dice: Callable[[], Dice],
         settings: SearchSettings,
@@ -46,13 +50,13 @@ class ModelDriven:
         """Wire a strategy.
 
         Args:
-            simulate: any implementation of the simulator's contract.
+            evaluator: simulates many candidates on the same futures.
             model: the current model of a kind.
             dice: new dice for every choice; all candidates of one choice see the same samples.
             settings: scenarios and horizon.
             announced: the true future, for the clairvoyant bound in benchmarks only.
         """
-        self._simulate = simulate
+        self._evaluator = evaluator
         self._model = model
         self._dice = dice
         self._settings = settings
@@ -80,19 +84,14 @@ class ModelDriven:
     def _choose(self, view: View, estimates: Mapping[str, Estimate], *, again: bool) -> Trigger:
         """First the best time-out for everybody, then whether those that run now should differ from it."""
         present, futures = present_jobs(view, estimates), self._futures(view)
-        scene = Scene(
-            rules=rules_of(view, self._settings.clock),
-            servers=view.servers,
-            simulate=_consistent(self._simulate, self._settings.clock),
-            present=Present(now=view.now, level=sprint_level(view)),
-            statistic=self._settings.statistic,
-            jobs=present,
-            futures=futures,
-        )
-        if again or self._result is None:
-            self._result = scene.search()
+        scene = self._scene(view, present, futures)
+        if scene is None:
+            self._result, own = NOTHING_TO_DO, NO_TRIGGERS
+        else:
+            if again or self._result is None:
+                self._result = scene.search()
+            own = improve(view, scene, self._result.timeout)
         result = self._result
-        own = improve(view, scene, result.timeout)
         name = self._settings.statistic.value.lower()
         sentence = (
             f"{len(result.curve)} time-outs simulated over {len(present)} jobs and {len(futures)} futures: "
@@ -108,6 +107,22 @@ class ModelDriven:
             curve=[(point.timeout, point.value) for point in result.curve],
             own=own,
         )
+
+    def _scene(
+        self, view: View, present: Sequence[SimJob], futures: Sequence[Sequence[SimJob]]
+    ) -> Scene | None:
+        """None where there is no job, now or in any future."""
+        scenarios = [jobs for future in futures if (jobs := [*present, *future])]
+        if not scenarios:
+            return None
+        question = Question(
+            scenarios=scenarios,
+            rules=rules_of(view, self._settings.clock),
+            servers=view.servers,
+            present=Present(now=view.now, level=sprint_level(view)),
+            statistic=self._settings.statistic,
+        )
+        return Scene(jobs=present, scenarios=scenarios, answers=self._evaluator(question))
 
     def _futures(self, view: View) -> list[list[SimJob]]:
         if self._announced is not None:
@@ -164,25 +179,3 @@ def rules_of(view: View, clock: TriggerClock) -> SprintRules:
         refill_rule=budget.while_sprinting,
         hysteresis=budget.hysteresis,
     )
-
-
-def _consistent(simulate: QueueSimulator, clock: TriggerClock) -> QueueSimulator:
-    """A candidate whose trigger is still to come would return a sprinting job to base at once."""
-
-    def run(jobs: Sequence[SimJob], rules: SprintRules, servers: int, present: Present) -> Sequence[Outcome]:
-        kept = [
-            replace(job, sprinting=False)
-            if job.sprinting and _trigger(job, rules, clock) > present.now
-            else job
-            for job in jobs
-        ]
-        return simulate(kept, rules, servers, present)
-
-    return run
-
-
-def _trigger(job: SimJob, rules: SprintRules, clock: TriggerClock) -> float:
-    if job.trigger is not None:
-        return job.trigger
-    origin = job.arrival if clock is TriggerClock.ARRIVAL or job.started is None else job.started
-    return origin + rules.timeout

@@ -7,11 +7,11 @@ grid comes first and is never skipped.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
-from kubesprint.core.queueing import Summary, summarise
-from kubesprint.core.simulation import Outcome, Present, QueueSimulator, SimJob, SprintRules, TriggerClock
+from kubesprint.core.batch import Alternative, Answers, Evaluator, Question
+from kubesprint.core.simulation import Present, SimJob, SprintRules
 from kubesprint.core.spec import Statistic
 from kubesprint.core.units import FOREVER, Seconds
 
@@ -39,70 +39,17 @@ class SearchResult:
     curve: tuple[Candidate, ...]
 
 
-def statistic_of(summary: Summary, statistic: Statistic) -> Seconds:
-    """One number of a summary."""
-    return {
-        Statistic.MEAN: summary.mean,
-        Statistic.P50: summary.p50,
-        Statistic.P95: summary.p95,
-        Statistic.P99: summary.p99,
-    }[statistic]
-
-
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """What all candidates have in common."""
-
-    scenarios: Sequence[Sequence[SimJob]]
-    rules: SprintRules
-    servers: int
-    simulate: QueueSimulator
-    present: Present
-    statistic: Statistic
-
-    def outcomes(self, jobs: Sequence[SimJob], timeout: Seconds) -> Sequence[Outcome]:
-        return self.simulate(jobs, replace(self.rules, timeout=timeout), self.servers, self.present)
-
-    def candidate(self, timeout: Seconds) -> Candidate:
-        summaries = [summarise(jobs, self.outcomes(jobs, timeout)) for jobs in self.scenarios]
-        return Candidate(
-            timeout,
-            Seconds(sum(statistic_of(s, self.statistic) for s in summaries) / len(summaries)),
-            Seconds(sum(s.sprint for s in summaries) / len(summaries)),
-        )
-
-    def longest_wait(self) -> float:
-        """The time-out that no job lives to see when nothing sprints: from here on all are "never"."""
-        arrival = self.rules.clock is TriggerClock.ARRIVAL
-        return max(
-            outcome.end - (job.arrival if arrival else outcome.start)
-            for jobs in self.scenarios
-            for job, outcome in zip(jobs, self.outcomes(jobs, FOREVER), strict=True)
-        )
-
-    def mean_work(self) -> float:
-        works = [job.work for jobs in self.scenarios for job in jobs]
-        return sum(works) / len(works)
-
-
-def evaluate(
-    scenarios: Sequence[Sequence[SimJob]],
-    rules: SprintRules,
-    servers: int,
-    simulate: QueueSimulator,
-    *,
-    present: Present,
-    statistic: Statistic,
-) -> Candidate:
-    """The time-out of `rules` as it stands, over non-empty scenarios."""
-    return _Trial(scenarios, rules, servers, simulate, present, statistic).candidate(rules.timeout)
+NOTHING_TO_DO = SearchResult(
+    timeout=FOREVER, value=Seconds(0.0), curve=(Candidate(FOREVER, Seconds(0.0), Seconds(0.0)),)
+)
+"""Without any job there is nothing to sprint."""
 
 
 def search_timeout(
     scenarios: Sequence[Sequence[SimJob]],
     rules: SprintRules,
     servers: int,
-    simulate: QueueSimulator,
+    evaluator: Evaluator,
     *,
     present: Present | None = None,
     statistic: Statistic = Statistic.MEAN,
@@ -116,7 +63,7 @@ def search_timeout(
         scenarios: lists of jobs, each in the order of arrival: one trace, or several sampled futures.
             Empty ones say nothing and are left out; without any job the answer is "never".
         rules: all but the time-out, which is replaced.
-        simulate: any implementation of the simulator's contract.
+        evaluator: simulates many time-outs on the same jobs.
         present: where the simulations start; by default at 0 with a full bucket.
         statistic: of the response time.
         also: time-outs to try whatever the grid says.
@@ -126,19 +73,47 @@ def search_timeout(
     """
     peopled = [jobs for jobs in scenarios if jobs]
     if not peopled:
-        nothing = Candidate(FOREVER, Seconds(0.0), Seconds(0.0))
-        return SearchResult(timeout=FOREVER, value=nothing.value, curve=(nothing,))
-    trial = _Trial(peopled, rules, servers, simulate, present or Present(), statistic)
-    longest = trial.longest_wait()
-    grid = _grid(trial.mean_work(), longest, per_doubling)
-    curve = [trial.candidate(timeout) for timeout in sorted({*grid, *also})]
+        return NOTHING_TO_DO
+    question = Question(
+        scenarios=peopled, rules=rules, servers=servers, present=present or Present(), statistic=statistic
+    )
+    return search_answers(
+        evaluator(question), mean_work(peopled), also=also, per_doubling=per_doubling, rounds=rounds
+    )
+
+
+def mean_work(scenarios: Sequence[Sequence[SimJob]]) -> float:
+    """Of all jobs of all scenarios; there is at least one."""
+    works = [job.work for jobs in scenarios for job in jobs]
+    return sum(works) / len(works)
+
+
+def search_answers(
+    answers: Answers,
+    unit: float,
+    *,
+    also: Sequence[Seconds] = (),
+    per_doubling: int = 1,
+    rounds: int = 2,
+) -> SearchResult:
+    """`search_timeout` for a question that has been put already; `unit` is the mean work of its jobs."""
+    never = answers([Alternative(timeout=FOREVER)])[0]
+    longest = never.longest  # no job lives to see a longer time-out when nothing sprints
+    grid = {*_grid(unit, longest, per_doubling), *also} - {FOREVER}
+    curve = [*_try(answers, sorted(grid)), Candidate(FOREVER, never.value, never.sprint)]
     for _ in range(rounds):
         known = [c.timeout for c in curve]
-        between = _halves(known, known.index(best_of(curve).timeout), longest)
-        curve += [trial.candidate(timeout) for timeout in between]
+        curve += _try(answers, _halves(known, known.index(best_of(curve).timeout), longest))
         curve.sort(key=lambda c: c.timeout)
     best = best_of(curve)
     return SearchResult(timeout=best.timeout, value=best.value, curve=tuple(curve))
+
+
+def _try(answers: Answers, timeouts: Sequence[Seconds]) -> list[Candidate]:
+    if not timeouts:
+        return []
+    scores = answers([Alternative(timeout=timeout) for timeout in timeouts])
+    return [Candidate(t, score.value, score.sprint) for t, score in zip(timeouts, scores, strict=True)]
 
 
 def best_of(curve: Sequence[Candidate]) -> Candidate:
@@ -148,14 +123,14 @@ def best_of(curve: Sequence[Candidate]) -> Candidate:
 
 
 def _grid(unit: float, longest: float, per_doubling: int) -> list[Seconds]:
-    """0, a geometric grid in units of the mean work below the longest wait, and infinity."""
+    """0, and a geometric grid in units of the mean work below the longest wait."""
     factor = math.exp2(1.0 / per_doubling)
     inner: list[Seconds] = []
     timeout = unit / 4.0
     while 0.0 < timeout < longest and len(inner) < _LONGEST_GRID:
         inner.append(Seconds(timeout))
         timeout *= factor
-    return [Seconds(0.0), *inner, FOREVER]
+    return [Seconds(0.0), *inner]
 
 
 def _halves(known: Sequence[Seconds], best: int, longest: float) -> list[Seconds]:

@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 
 from kubesprint.adapters.virtual.machine import VirtualJob
+from kubesprint.core.batch import one_by_one
 from kubesprint.core.budget import Budget
 from kubesprint.core.decision import Decision, Verb
 from kubesprint.core.events import simulate_servers
@@ -15,12 +16,13 @@ from kubesprint.core.view import View
 from storyboards import estimates, measured, queued, running, view
 from virtual_runs import Load, poisson, run
 
+EVALUATOR = one_by_one(simulate_servers)
 SETTINGS = SearchSettings(scenarios=3, future_jobs=6, stale_after=2.0)
 MODELS = {"fit": measured(work=4.0, rate=2.0, deviation=1.0)}
 
 
 def strategy(seed: int = 1, models: dict[str, KindModel] = MODELS) -> ModelDriven:
-    return ModelDriven(simulate_servers, models.__getitem__, lambda: random.Random(seed).random, SETTINGS)
+    return ModelDriven(EVALUATOR, models.__getitem__, lambda: random.Random(seed).random, SETTINGS)
 
 
 def busy(now: float = 3.0) -> View:
@@ -72,7 +74,7 @@ def _decisions(load: Load, until: float) -> list[tuple[float, list[Decision]]]:
     _, machine = run(
         load,
         budget,
-        lambda models: ModelDriven(simulate_servers, models.model, lambda: random.Random(5).random, SETTINGS),
+        lambda models: ModelDriven(EVALUATOR, models.model, lambda: random.Random(5).random, SETTINGS),
     )
     return [(turn.at, list(turn.decisions)) for turn in machine.turns if turn.at < until]
 
@@ -97,9 +99,7 @@ def test_the_announced_future_is_looked_at_only_by_the_labelled_bound() -> None:
     announced = [job for job in poisson(9, servers=1, jobs=6).simulated() if job.arrival > 3.0]
     seen = busy()
     known = estimates(seen.jobs, MODELS)
-    knowing = ModelDriven(
-        simulate_servers, MODELS.__getitem__, lambda: random.Random(1).random, SETTINGS, announced
-    )
+    knowing = ModelDriven(EVALUATOR, MODELS.__getitem__, lambda: random.Random(1).random, SETTINGS, announced)
     assert "1 futures" in knowing.choose(seen, known, hurry=False).sentence
     assert "3 futures" in strategy().choose(seen, known, hurry=False).sentence
 

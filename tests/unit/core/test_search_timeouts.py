@@ -6,9 +6,10 @@ from math import inf
 
 import pytest
 
+from kubesprint.core.batch import one_by_one, statistic_of
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.queueing import summarise
-from kubesprint.core.search import Candidate, best_of, search_timeout, statistic_of
+from kubesprint.core.search import Candidate, best_of, search_timeout
 from kubesprint.core.simulation import Outcome, Present, SimJob, SprintRules, TriggerClock
 from kubesprint.core.spec import Statistic
 
@@ -22,12 +23,13 @@ def trace(seed: int, jobs: int = 60) -> list[SimJob]:
     return made
 
 
+EVALUATOR = one_by_one(simulate_servers)
 RULES = SprintRules(capacity=4.0, refill=0.1)
 
 
 def test_the_best_is_the_least_of_the_curve_and_no_worse_than_never_or_always() -> None:
     for seed in range(5):
-        found = search_timeout([trace(seed)], RULES, 1, simulate_servers)
+        found = search_timeout([trace(seed)], RULES, 1, EVALUATOR)
         timeouts = [point.timeout for point in found.curve]
         assert timeouts == sorted(set(timeouts))
         assert (timeouts[0], timeouts[-1]) == (0.0, inf)
@@ -37,7 +39,7 @@ def test_the_best_is_the_least_of_the_curve_and_no_worse_than_never_or_always() 
 def test_a_value_is_what_the_simulator_says() -> None:
     jobs = trace(1)
     for statistic in Statistic:
-        found = search_timeout([jobs], RULES, 2, simulate_servers, statistic=statistic)
+        found = search_timeout([jobs], RULES, 2, EVALUATOR, statistic=statistic)
         rules = SprintRules(capacity=4.0, refill=0.1, timeout=found.timeout)
         summary = summarise(jobs, simulate_servers(jobs, rules, 2, Present()))
         assert found.value == pytest.approx(statistic_of(summary, statistic))
@@ -46,7 +48,7 @@ def test_a_value_is_what_the_simulator_says() -> None:
 def test_refinement_never_makes_it_worse_and_comes_near_a_fine_grid() -> None:
     jobs = trace(2)
     coarse, fine, finest = (
-        search_timeout([jobs], RULES, 1, simulate_servers, per_doubling=n, rounds=r).value
+        search_timeout([jobs], RULES, 1, EVALUATOR, per_doubling=n, rounds=r).value
         for n, r in ((1, 0), (1, 3), (32, 0))
     )
     assert fine <= coarse
@@ -61,10 +63,10 @@ def test_several_futures_are_averaged_on_the_same_jobs_for_every_time_out() -> N
         return simulate_servers(jobs, rules, servers, present)
 
     futures = [trace(3), trace(4, jobs=20), []]
-    found = search_timeout(futures, RULES, 1, spy)
+    found = search_timeout(futures, RULES, 1, one_by_one(spy))
     expected = [id(futures[0]), id(futures[1])]
     assert all(jobs[-2:] == expected for jobs in seen.values())
-    alone = [search_timeout([f], RULES, 1, simulate_servers, also=[found.timeout]) for f in futures[:2]]
+    alone = [search_timeout([f], RULES, 1, EVALUATOR, also=[found.timeout]) for f in futures[:2]]
     values = [next(p.value for p in a.curve if p.timeout == found.timeout) for a in alone]
     assert found.value == pytest.approx(sum(values) / 2)
 
@@ -73,28 +75,28 @@ def test_among_equals_the_larger_time_out_wins() -> None:
     curve = [Candidate(0.0, 2.0, 9.0), Candidate(1.0, 1.0, 5.0), Candidate(2.0, 1.0 + 1e-12, 3.0)]
     assert best_of(curve).timeout == 2.0
     useless = [SimJob(arrival=job.arrival, work=job.work, rate=1.0) for job in trace(5)]
-    assert search_timeout([useless], RULES, 1, simulate_servers).timeout == inf
+    assert search_timeout([useless], RULES, 1, EVALUATOR).timeout == inf
 
 
 def test_beyond_the_longest_wait_nothing_is_tried() -> None:
     jobs = [SimJob(arrival=0.0, work=4.0, rate=2.0)]
     for clock in TriggerClock:
         rules = SprintRules(capacity=1.0, clock=clock)
-        found = search_timeout([jobs], rules, 1, simulate_servers, rounds=5)
+        found = search_timeout([jobs], rules, 1, EVALUATOR, rounds=5)
         assert all(point.timeout < 4.0 or point.timeout == inf for point in found.curve)
 
 
 def test_a_given_time_out_is_tried_as_well() -> None:
-    found = search_timeout([trace(6)], RULES, 1, simulate_servers, also=[0.777])
+    found = search_timeout([trace(6)], RULES, 1, EVALUATOR, also=[0.777])
     assert 0.777 in [point.timeout for point in found.curve]
 
 
 @pytest.mark.parametrize("scenarios", [[], [[]], [[], []]])
 def test_without_jobs_the_answer_is_never(scenarios: list[list[SimJob]]) -> None:
-    found = search_timeout(scenarios, RULES, 1, simulate_servers)
+    found = search_timeout(scenarios, RULES, 1, EVALUATOR)
     assert (found.timeout, found.value, len(found.curve)) == (inf, 0.0, 1)
 
 
 def test_jobs_without_work_do_not_hang_the_grid() -> None:
-    found = search_timeout([[SimJob(arrival=0.0, work=0.0)]], RULES, 1, simulate_servers)
+    found = search_timeout([[SimJob(arrival=0.0, work=0.0)]], RULES, 1, EVALUATOR)
     assert found.timeout == inf
