@@ -75,6 +75,7 @@ def test_explain_as_json_is_stable(folder: Path) -> None:
         "exit",
         "response_seconds",
         "predicted_response_seconds",
+        "advised_response_seconds",
         "interval",
         "relative_error",
         "cpu_seconds",

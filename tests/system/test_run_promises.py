@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from document_texts import policy_text
+from document_texts import policy_text, profile_text
 from kubesprint.adapters.files.results import EventLog, JobTable, read_events, read_jobs
 from kubesprint.adapters.linux import cgroup
 from kubesprint.adapters.linux.plan import capability
@@ -153,6 +153,29 @@ def test_observing_starts_jobs_plainly(place: Place, mode: str | None) -> None:
     assert place.events("run")[0]["mechanism"] is None
     assert float(place.rows()["busy"]["cpu_seconds"]) >= 0.5
     assert place.summary()["sprint_seconds"] == 0
+
+
+POINTS = "{cpu: 400m, wall: 5s, cpuTime: 2s, runs: 3}, {cpu: 1, wall: 2s, cpuTime: 2s, runs: 3}"
+PROFILE = profile_text(POINTS, workload="k")
+
+
+@pytest.mark.parametrize(
+    ("mode", "predicted"),
+    [
+        ("Observe", {"predicted_response_seconds": 5.0}),
+        ("Recommend", {"predicted_response_seconds": 5.0, "advised_response_seconds": 2.0}),
+        pytest.param("Enforce", {"predicted_response_seconds": 2.0}, marks=needs("quota")),
+    ],
+)
+def test_a_prediction_is_for_what_the_run_does(place: Place, mode: str, predicted: dict[str, float]) -> None:
+    place.documents({"a": ["true"]}, policy_text(mode=f"mode: {mode}", trigger=ALWAYS, budget=BUDGET))
+    (place.folder / "profile.yaml").write_text(PROFILE)
+    done = place.run("--quiet", "--profile", "profile.yaml", "--bucket", "full")
+    assert done.returncode == 0, done.stderr
+    (started,) = place.events("started")
+    told = {name: value for name, value in started.items() if name.endswith("_response_seconds")}
+    assert told == {name: pytest.approx(value, abs=0.2) for name, value in predicted.items()}
+    assert float(place.rows()["a"]["predicted_response_seconds"]) == told["predicted_response_seconds"]
 
 
 def test_json_prints_the_summary_and_nothing_else(place: Place) -> None:

@@ -67,6 +67,7 @@ def job_document(story: RunStory, job: JobStory) -> dict[str, Any]:
         "exit": job.exit,
         "response_seconds": job.response,
         "predicted_response_seconds": job.predicted,
+        "advised_response_seconds": job.advised,
         "interval": None if job.interval is None else list(job.interval),
         "relative_error": _error(job),
         "cpu_seconds": job.cpu,
@@ -146,6 +147,8 @@ def _outcome(job: JobStory) -> Iterable[str]:
     """Measured beside predicted, and what was spent."""
     measured = "not yet" if job.response is None else f"{job.response:.2f} s"
     yield f"response   measured {measured}, predicted {_predicted(job)}"
+    if job.advised is not None:
+        yield f"advised    {job.advised:.2f} s, had the sprints of Recommend been made"
     cost = math.fsum(span.core_seconds or 0.0 for span in job.sprints)
     sprints = f"{len(job.sprints)} sprint{'' if len(job.sprints) == 1 else 's'}"
     yield f"sprinted   {job.sprint:.2f} s in {sprints}, {cost:.3g} extra core-seconds"

@@ -53,6 +53,7 @@ class RunLog:
         self._said: dict[str, Decision] = {}
         self._sprints: dict[str, _Sprints] = {}
         self._predicted: dict[str, Seconds] = {}
+        self._advised: dict[str, Seconds] = {}
         self._budget_at = -BUDGET_EVERY
         self._level = -1.0
         self._after: Seconds | None = None
@@ -96,13 +97,16 @@ class RunLog:
             for trouble in turn.troubles:
                 self.warn(turn.at, trouble)
 
-    def predicted(self, job: str, response: Seconds) -> None:
-        """What was predicted when the job arrived."""
+    def predicted(self, job: str, response: Seconds, advised: Seconds | None = None) -> None:
+        """What was predicted when the job arrived; `advised`: if the advice of Recommend were followed."""
         self._predicted.setdefault(job, response)
+        if advised is not None:
+            self._advised.setdefault(job, advised)
 
-    def prediction_of(self, job: str) -> Seconds | None:
-        """The prediction made at the job's arrival."""
-        return self._predicted.get(job)
+    def predictions_of(self, job: str) -> Mapping[str, Seconds | None]:
+        """The predictions made at the job's arrival, as events spell them."""
+        predicted = {"predicted_response_seconds": self._predicted.get(job)}
+        return predicted | ({"advised_response_seconds": self._advised[job]} if job in self._advised else {})
 
     def finished(self, view: JobView, ending: Ending) -> JobRecord:
         """A job is over and the cost of its sprints is known: one row."""

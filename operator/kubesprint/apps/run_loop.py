@@ -6,12 +6,14 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 from kubesprint.apps.local_jobs import LocalJobs
 from kubesprint.apps.run_log import RunLog
 from kubesprint.core.predict import predict_responses
 from kubesprint.core.simulation import QueueSimulator
+from kubesprint.core.spec import Mode
 from kubesprint.core.units import Seconds
 from kubesprint.engine.engine import Engine
 from kubesprint.engine.ports import Clock
@@ -180,10 +182,12 @@ class RunLoop:
     def _predict(self, turn: Turn, arrived: list[str]) -> None:
         if not arrived or turn.view is None or turn.trigger is None:
             return
-        responses = predict_responses(turn.view, turn.estimates, turn.trigger, self._simulate)
+        predict = partial(predict_responses, turn.view, turn.estimates, turn.trigger, self._simulate)
+        responses = predict(sprints=self._engine.may_sprint)
+        advised = predict() if self._engine.settings.mode is Mode.RECOMMEND else {}
         for name in arrived:
             if name in responses:
-                self._log.predicted(name, responses[name])
+                self._log.predicted(name, responses[name], advised.get(name))
 
     def _tell(self, turn: Turn, arrived: list[str], started: list[str]) -> None:
         for name in arrived:
@@ -197,7 +201,7 @@ class RunLoop:
                 job=name,
                 slot=view.slot,
                 pid=process.pid if process else None,
-                predicted_response_seconds=self._log.prediction_of(name),
+                **self._log.predictions_of(name),
             )
 
     def _look_at_interrupts(self) -> None:

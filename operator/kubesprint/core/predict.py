@@ -13,16 +13,28 @@ from kubesprint.core.workload import JobView
 
 
 def predict_responses(
-    view: View, estimates: Mapping[str, Estimate], trigger: Trigger, simulate: QueueSimulator
+    view: View,
+    estimates: Mapping[str, Estimate],
+    trigger: Trigger,
+    simulate: QueueSimulator,
+    *,
+    sprints: bool = True,
 ) -> Mapping[str, Seconds]:
     """Predicted response time (arrival to end) of every running and queued job, by name.
 
     Jobs that have not arrived are not there: under first come, first served they can only matter
     through the bucket.
+
+    Args:
+        view: who is here.
+        estimates: by job name.
+        trigger: by which jobs sprint.
+        simulate: any implementation of the simulator's contract.
+        sprints: whether anybody will act on the trigger; if not, every job stays at base.
     """
     waiting = sorted(view.running() + view.queued(), key=lambda job: job.arrival)
     jobs = [
-        replace(simulated, trigger=_trigger(job, simulated, trigger))
+        replace(simulated, trigger=_trigger(job, simulated, trigger) if sprints else FOREVER)
         for job, simulated in zip(waiting, present_jobs(view, estimates), strict=True)
     ]
     rules = replace(rules_of(view, trigger.clock), timeout=trigger.after)

@@ -88,6 +88,11 @@ class Engine:
         """The budget as it stands."""
         return self._ledger.bucket
 
+    @property
+    def may_sprint(self) -> bool:
+        """Whether decisions are acted upon: not in Observe and Recommend, nor without a keeper."""
+        return self.settings.mode is Mode.ENFORCE and self._withheld() is None
+
     def at_base(self, knob: str) -> bool:
         """Whether a knob was read back at base since its last grant: only then may a new job use it."""
         return knob not in self._ledger.busy_knobs()

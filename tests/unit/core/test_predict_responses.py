@@ -44,6 +44,18 @@ def test_a_sprint_lasts_as_long_as_the_bucket() -> None:
     assert predicted(seen, ALWAYS.choose(seen, {}, hurry=False)) == {"a": pytest.approx(7.0)}
 
 
+def test_what_nobody_acts_upon_sprints_nobody() -> None:
+    seen = view(running("a"), queued("b", 1.0), level=10.0)
+    always = ALWAYS.choose(seen, {}, hurry=False)
+    never = NEVER.choose(seen, {}, hurry=False)
+    told = predict_responses(seen, estimates(seen.jobs, MODELS), always, simulate_servers, sprints=False)
+    assert told == predicted(seen, never)
+    own = predict_responses(
+        seen, estimates(seen.jobs, MODELS), by_model(a=at(0.0)), simulate_servers, sprints=False
+    )
+    assert own == predicted(seen, never)
+
+
 def test_a_debt_is_an_empty_bucket() -> None:
     seen = view(running("a"), level=-3.0)
     assert predicted(seen, ALWAYS.choose(seen, {}, hurry=False)) == {"a": pytest.approx(10.0)}

@@ -46,6 +46,7 @@ class JobStory:
     exit: int | None = None
     response: float | None = None
     predicted: float | None = None  # a response
+    advised: float | None = None  # the same if the advice of Recommend were followed
     interval: tuple[float, float] | None = None
     cpu: float | None = None
     sprint: float = 0.0  # seconds, as recorded when the job ended; until then the sum of its spans
@@ -152,6 +153,9 @@ def _predict(job: JobStory, event: Mapping[str, Any]) -> None:
     predicted = number(event.get("predicted_response_seconds"))
     if predicted is not None:
         job.predicted = predicted
+    advised = number(event.get("advised_response_seconds"))
+    if advised is not None:
+        job.advised = advised
     interval = event.get("interval")
     if isinstance(interval, list) and len(interval) == 2:
         low, high = number(interval[0]), number(interval[1])

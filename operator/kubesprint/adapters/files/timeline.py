@@ -104,6 +104,8 @@ def job_hint(job: JobStory) -> str:
         parts.append(f"response {figure_text(job.response, 's')}")
     if job.predicted is not None and math.isfinite(job.predicted):
         parts.append(f"predicted {figure_text(job.predicted, 's')}")
+    if job.advised is not None and math.isfinite(job.advised):
+        parts.append(f"as advised {figure_text(job.advised, 's')}")
     if job.sprints:
         parts.append(f"sprinted {figure_text(job.sprint, 's')}")
     if job.failed:
