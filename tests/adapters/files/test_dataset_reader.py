@@ -216,6 +216,22 @@ def test_rounding_of_instants_is_forgiven(folder: Path) -> None:
     assert job.cpu > 0
 
 
+def test_a_run_that_is_neither_train_nor_test_is_passed_over_with_a_word(folder: Path) -> None:
+    """Whatever its setting and its jobs look like: export writes such runs where no setting is true."""
+    expected = read_dataset(folder).dataset
+    write(folder, [{"run": "b", "split": "excluded"}, SETTING], (*ROWS, "b,?,x,,,,,,,"))
+    read = read_dataset(folder)
+    assert read.dataset == expected
+    assert read.warnings == (
+        "settings.jsonl: 1 runs have the split 'excluded', neither train nor test: passed over",
+    )
+
+
+def test_a_dataset_of_nothing_else_is_refused(folder: Path) -> None:
+    with_setting(folder, "split", "validation")
+    assert "settings.jsonl: split: every run has the split validation; write train or test" in refusal(folder)
+
+
 def test_a_profile_of_a_mechanism_without_runs_is_said(folder: Path) -> None:
     (folder / "profile.csv").write_text(PROFILE + "other,x,base,1,1\n")
     assert "mechanism 'other' is of no run" in read_dataset(folder).warnings[0]
@@ -287,7 +303,7 @@ def test_a_run_without_jobs_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("split", "validation", "split: 'validation' is not allowed; write train or test"),
+        ("split", ["train"], "split: ['train'] is not allowed; write a name"),
         ("run", "", "run: '' is not allowed; write a name"),
         ("timeout_seconds", -1, "timeout_seconds: -1 is not allowed"),
         ("timeout_seconds", math.nan, "timeout_seconds: nan is not allowed"),

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,18 +48,26 @@ def read_dataset(folder: Path) -> ReadDataset:
     if not folder.is_dir():
         raise Refused(f"{folder}: is not a folder; give a dataset, a folder with {JOBS} and {SETTINGS}")
     settings = read_settings(folder / SETTINGS)
-    reading = _Reading(folder / JOBS, {line.setting.run: line for line in settings})
+    by_run = {line.setting.run: line for line in settings.lines}
+    reading = _Reading(folder / JOBS, by_run, settings.passed_over)
     rows = reading.rows()
-    for line in settings:
+    for line in settings.lines:
         if not rows[line.setting.run]:
             raise Refused(
                 f"{folder / SETTINGS}:{line.number}: run: {line.setting.run!r} has no job in {JOBS}; "
                 "write at least one row a run, or leave the run out"
             )
-    runs = tuple(Run(setting=line.setting, jobs=_by_arrival(rows[line.setting.run])) for line in settings)
+    runs = tuple(
+        Run(setting=line.setting, jobs=_by_arrival(rows[line.setting.run])) for line in settings.lines
+    )
     profile = tuple(_profile(folder / PROFILE)) if (folder / PROFILE).exists() else ()
     dataset = Dataset(runs=runs, profile=profile)
-    return ReadDataset(dataset, (*reading.warnings(), *_odd(dataset)))
+    passed_over = Counter(settings.passed_over.values())
+    warnings = [
+        f"{SETTINGS}: {count} runs have the split {split!r}, neither train nor test: passed over"
+        for split, count in passed_over.items()
+    ]
+    return ReadDataset(dataset, (*warnings, *reading.warnings(), *_odd(dataset)))
 
 
 def _by_arrival(jobs: Sequence[JobRow]) -> tuple[JobRow, ...]:
@@ -179,7 +187,8 @@ class _Reading:
     """Goes through `jobs.csv` and counts what is odd."""
 
     file: Path
-    settings: dict[str, SettingLine]
+    settings: Mapping[str, SettingLine]
+    passed_over: Mapping[str, str]  # runs to leave out, with their splits
     odd: Counter[str] = field(default_factory=Counter)
 
     def rows(self) -> dict[str, list[JobRow]]:
@@ -188,6 +197,8 @@ class _Reading:
         some = False
         for row in _table(self.file, JOB_COLUMNS):
             some = True
+            if row.cells["run"] in self.passed_over:
+                continue
             if (job := self._job(row)) is not None:
                 jobs[row.cells["run"]].append(job)
         if not some:

@@ -28,23 +28,34 @@ class SettingLine:
     setting: Setting
 
 
-def read_settings(file: Path) -> list[SettingLine]:
-    """All settings in the order of the file, at least one.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `settings.jsonl` says: settings in the order of the file, at least one."""
+
+    lines: tuple[SettingLine, ...]
+    passed_over: Mapping[str, str]  # by run: its split, which is neither train nor test
+
+
+def read_settings(file: Path) -> Settings:
+    """The settings of all runs to train with or to test on.
 
     Raises:
         Refused: `FILE:LINE: KEY: what is wrong; what is allowed`.
     """
     lines: list[SettingLine] = []
     runs: dict[str, int] = {}
+    passed_over: dict[str, str] = {}
     mechanisms: dict[str, tuple[int, Mechanism]] = {}
     for number, value in _objects(file):
         reader = _Object(file, number, value, "")
+        run, split = reader.text("run"), reader.text("split")
+        if run in runs:
+            reader.refuse("run", f"{run!r} is also the run of line {runs[run]}; name each once")
+        runs[run] = number
+        if split.lower() not in list(Split):
+            passed_over[run] = split
+            continue
         setting = _setting(reader)
-        if setting.run in runs:
-            reader.refuse(
-                "run", f"{setting.run!r} is also the run of line {runs[setting.run]}; name each once"
-            )
-        runs[setting.run] = number
         mechanism = setting.mechanism
         first, known = mechanisms.setdefault(mechanism.name, (number, mechanism))
         if known != mechanism:
@@ -54,9 +65,12 @@ def read_settings(file: Path) -> list[SettingLine]:
                 "give each mechanism a name of its own",
             )
         lines.append(SettingLine(number, setting))
-    if not lines:
+    if not runs:
         raise Refused(f"{file}: is empty; write one JSON object a run, one a line")
-    return lines
+    if not lines:
+        words = ", ".join(sorted(set(passed_over.values())))
+        raise Refused(f"{file}: split: every run has the split {words}; write train or test for some")
+    return Settings(tuple(lines), passed_over)
 
 
 def _difference(one: Mechanism, other: Mechanism) -> str:
