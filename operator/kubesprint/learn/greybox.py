@@ -1,0 +1,106 @@
+"""The grey box as a predictor: physics measured, the rest learned, and only where that helps."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from kubesprint.core.dataset import Dataset
+from kubesprint.core.simulation import QueueSimulator
+from kubesprint.learn.course import plain_simulator
+from kubesprint.learn.learning import Learned, Part, learn
+from kubesprint.learn.predictor import ALL_VIEWS, Case, Prediction, Predictor
+
+
+class GreyBox:
+    """The queue simulated with measured work, speeds and drift, corrected by a forest where it helps.
+
+    Args:
+        name: as in the answer of `kubesprint evaluate`.
+        part: what is learned, whether it helps or not; None: what cross-validation by run says.
+        simulator: what simulates the queue.
+    """
+
+    views = ALL_VIEWS
+
+    def __init__(
+        self,
+        name: str = "grey-box",
+        part: Part | None = None,
+        *,
+        simulator: QueueSimulator = plain_simulator,
+    ) -> None:
+        self.name = name
+        self._part = part
+        self._simulator = simulator
+        self._learned: Learned | None = None
+
+    def fit(self, training: Dataset) -> None:
+        """Fit the white box, and the learned part if it helps."""
+        self._learned = learn(training, self._part, simulator=self._simulator)
+
+    @property
+    def learned(self) -> Learned:
+        """The fitted model. Raises `ValueError` before `fit`."""
+        if self._learned is None:
+            raise ValueError(f"{self.name} was not fitted")
+        return self._learned
+
+    def predict(self, case: Case) -> Prediction:
+        """Mean and p95 of a run, with intervals of the mean."""
+        return self.learned.model.predict(case)
+
+    @property
+    def card(self) -> Mapping[str, object]:
+        """What was fitted, what was dropped and why."""
+        return {} if self._learned is None else card_of(self._learned)
+
+
+def card_of(learned: Learned) -> dict[str, Any]:
+    """The facts of a model card, as JSON values."""
+    white, doubt = learned.model.white, learned.model.doubt
+    guessed = {f"{where}/{kind}": found.guessed for (where, kind), found in white.kinds.items()}
+    return {
+        "learned": learned.part.value,
+        "reason": learned.reason,
+        "unseen_runs_mean_error": dict(learned.errors),
+        "details": dict(learned.notes),
+        "drift_spread": dict(white.drift_spread),
+        "dead_seconds": dict(white.dead),
+        "model_spread": doubt.model,
+        "interval_widening": {view.value: factor for view, factor in doubt.widening.items()},
+        "kinds": {
+            f"{where}/{kind}": {
+                "work_cpu_seconds": found.work.work,
+                "work_standard_error": found.work.work_error,
+                "spread": found.work.spread,
+                "jobs": found.work.samples,
+                "speedup": found.speedup,
+                "inflation": found.work.inflation,
+                "inflation_standard_error": found.work.inflation_error,
+            }
+            for (where, kind), found in sorted(white.kinds.items())
+        },
+        "guessed": {where: why for where, why in guessed.items() if why},
+    }
+
+
+GREY_BOXES: Mapping[str, tuple[str, Part | None]] = MappingProxyType(
+    {
+        "grey-box": ("simulated queue, measured work, speeds and drift, a forest where it helps", None),
+        "grey-box-without-forest": ("the same without any forest", Part.NOTHING),
+        "grey-box-per-setting": ("the same with the effective rate learned by setting", Part.SETTING),
+        "grey-box-per-job": ("the same with the speed of sprints learned by job", Part.JOB),
+    }
+)
+"""What `kubesprint evaluate` compares: the product first, then its ablations."""
+
+
+def grey_boxes(
+    simulator: QueueSimulator = plain_simulator,
+) -> dict[str, tuple[str, Callable[[], Predictor]]]:
+    """Makers of all grey boxes, by name, each with what it is."""
+    return {name: (about, _maker(name, part, simulator)) for name, (about, part) in GREY_BOXES.items()}
+
+
+def _maker(name: str, part: Part | None, simulator: QueueSimulator) -> Callable[[], Predictor]:
+    return lambda: GreyBox(name, part, simulator=simulator)
