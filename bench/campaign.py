@@ -45,7 +45,7 @@ from kubesprint.adapters.files.state import check_folder
 from kubesprint.apps.documents import load_profiles
 from kubesprint.core.errors import SprintError
 
-FULL = Shape(train=12, test=8, test_runs=2, seconds=32.0, blocks=3, rounds=2, kinds=tuple(sorted(KINDS)))
+FULL = Shape(train=12, test=8, test_runs=2, seconds=30.0, blocks=3, rounds=2, kinds=tuple(sorted(KINDS)))
 QUICK = Shape(
     train=1,
     test=1,

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from kubesprint.apps.demo import lean
@@ -37,10 +38,15 @@ class Task(NamedTuple):
         """`work` on every part, by as many threads as the job has."""
         if self.threads == 1:
             return [work(part) for part in parts]
-        from concurrent.futures import ThreadPoolExecutor
+        return list(_pool(self.threads).map(work, parts))
 
-        with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(work, parts))
+
+@cache
+def _pool(threads: int) -> Any:
+    """The one pool of this job: its threads sleep on a queue while there is nothing to do."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(threads)
 
 
 class Data(NamedTuple):
@@ -87,10 +93,12 @@ def boosting(task: Task) -> float:
     """Histogram gradient boosting, two classes: OpenMP threads inside each tree."""
     from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import HistGradientBoostingClassifier
 
-    data = _classes(task.seed, 20_000, 16)
+    data = _classes(task.seed, 48_000, 20)
     halves = data._replace(labels=data.labels % 2, test_labels=data.test_labels % 2)
-    steps = task.rounds(26)
-    model = HistGradientBoostingClassifier(max_iter=steps, early_stopping=False, random_state=task.seed)
+    steps = task.rounds(14)
+    model = HistGradientBoostingClassifier(
+        max_iter=steps, max_leaf_nodes=12, learning_rate=0.3, early_stopping=False, random_state=task.seed
+    )
     return _accuracy(model.fit(halves.train, halves.labels), halves)
 
 
@@ -110,7 +118,7 @@ def kmeans(task: Task) -> float:
     from sklearn.cluster._kmeans import KMeans
 
     data = _classes(task.seed, 16_000, 24)
-    model = KMeans(CLASSES, n_init=task.rounds(11), init="random", random_state=task.seed)
+    model = KMeans(CLASSES, n_init=task.rounds(18), init="random", random_state=task.seed)
     found = model.fit(data.train).predict(data.test)
     table = np.zeros((CLASSES, CLASSES), dtype=int)
     np.add.at(table, (found, data.test_labels), 1)
@@ -130,7 +138,7 @@ def mlp(task: Task) -> float:
     steps = task.rounds(13)
 
     def fit(penalty: float) -> float:
-        model = MLPClassifier((160,), alpha=penalty, max_iter=steps, batch_size=300, random_state=task.seed)
+        model = MLPClassifier((160,), alpha=penalty, max_iter=steps, batch_size=450, random_state=task.seed)
         return _accuracy(model.fit(data.train, data.labels), data)
 
     _warm(MLPClassifier((2,), max_iter=1), data)
@@ -167,8 +175,8 @@ def components(task: Task) -> float:
     truth /= np.linalg.norm(truth)
     features += strong * truth
     found = np.ones(columns, dtype=np.float32)
-    blocks = np.array_split(features, 2 * task.threads)
-    for _ in range(task.rounds(36)):
+    blocks = np.array_split(features, 2)
+    for _ in range(task.rounds(54)):
         found = sum(task.each(lambda block: (block @ found) @ block, blocks))  # noqa: B023
         found /= np.linalg.norm(found)
     return float(abs(found @ truth))
@@ -190,7 +198,7 @@ def factors(task: Task) -> float:
         normal = (mask @ outer).reshape(-1, rank, rank) + 0.1 * np.eye(rank)
         return np.linalg.solve(normal, ((mask * values) @ other)[:, :, None])[:, :, 0]
 
-    for _ in range(task.rounds(7)):
+    for _ in range(task.rounds(9)):
         for side in (0, 1):
             mask, values = (seen, ratings) if side == 0 else (seen.T, ratings.T)
             other = right if side == 0 else left

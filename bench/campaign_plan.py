@@ -28,7 +28,7 @@ class Means:
 
 MEANS = (
     Means(name="q1", base_cores=0.4, sprint_cores=1.0, threads=1),
-    Means(name="q2", base_cores=0.8, sprint_cores=2.0, threads=2),
+    Means(name="q2", base_cores=0.6, sprint_cores=2.0, threads=2),
 )
 
 

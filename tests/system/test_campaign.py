@@ -87,7 +87,7 @@ def test_the_card_tells_what_was_measured(done: tuple[Path, subprocess.Completed
     card = (folder / "out" / "dataset" / "README.md").read_text(encoding="utf-8")
     assert "6 measured runs of 4 settings" in card
     assert "{" not in card.replace("{train", "")
-    for word in ("quota-0.4-1-1t", "quota-0.8-2-2t", "Drift", "Apache-2.0", "Known limits", "seed 1"):
+    for word in ("quota-0.4-1-1t", "quota-0.6-2-2t", "Drift", "Apache-2.0", "Known limits", "seed 1"):
         assert word in card
 
 
