@@ -63,7 +63,7 @@ class LocalJobs:
             adopted: jobs that an earlier part of this run has left running, by name.
         """
         self.roster = roster
-        self.processes: dict[str, JobProcess | AdoptedJob] = {}
+        self.processes: dict[str, JobProcess] = {}
         self._clock = clock
         self._places = places
         self._plain = plain

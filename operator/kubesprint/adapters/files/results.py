@@ -94,8 +94,8 @@ def _cut_torn_tail(fd: int) -> int:
     return end
 
 
-class EventLog:
-    """Appends events to `events.jsonl`, one JSON object a line: `at` (seconds), `type`, then the fields.
+class _Log:
+    """A log of whole lines; a context manager that closes it.
 
     Args:
         path: the file.
@@ -104,15 +104,6 @@ class EventLog:
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
         self._file = _Appender(path, resume=resume)
-
-    def append(self, at: float, type_: str, /, **fields: object) -> None:
-        """Write one event with one system call. Infinity becomes "inf", NaN becomes null."""
-        event = {"at": round(at, 6), "type": type_, **fields}
-        try:
-            line = json.dumps(event, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        except ValueError:  # JSON has no infinity; the common event has none either, so look only now
-            line = json.dumps(finite(event), ensure_ascii=False, separators=(",", ":"))
-        self._file.append(line + "\n")
 
     def close(self) -> None:
         """Make everything durable and close; a second call does nothing."""
@@ -123,6 +114,19 @@ class EventLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class EventLog(_Log):
+    """Appends events to `events.jsonl`, one JSON object a line: `at` (seconds), `type`, then the fields."""
+
+    def append(self, at: float, type_: str, /, **fields: object) -> None:
+        """Write one event with one system call. Infinity becomes "inf", NaN becomes null."""
+        event = {"at": round(at, 6), "type": type_, **fields}
+        try:
+            line = json.dumps(event, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        except ValueError:  # JSON has no infinity; the common event has none either, so look only now
+            line = json.dumps(finite(event), ensure_ascii=False, separators=(",", ":"))
+        self._file.append(line + "\n")
 
 
 def finite(value: object) -> object:
@@ -180,27 +184,17 @@ def _whole_lines(path: Path) -> list[str]:
 # --- jobs.csv ---------------------------------------------------------------------------------------
 
 
-class JobTable:
-    """Appends finished jobs to `jobs.csv`, one write a row. Takes the arguments of `EventLog`."""
+class JobTable(_Log):
+    """Appends finished jobs to `jobs.csv`, one write a row."""
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
-        self._file = _Appender(path, resume=resume)
+        super().__init__(path, resume=resume)
         if self._file.size == 0:
             self._file.append(",".join(COLUMNS) + "\n")
 
     def append(self, record: JobRecord) -> None:
         """Write one row. Raises `Refused` for a name that would span lines."""
         self._file.append(_row(record))
-
-    def close(self) -> None:
-        """Make everything durable and close; a second call does nothing."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def job_cells(record: JobRecord) -> list[str]:

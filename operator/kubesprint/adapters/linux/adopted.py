@@ -2,16 +2,16 @@
 
 import os
 import select
-import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from kubesprint.adapters.linux.jobs import Exit, end_all
+from kubesprint.adapters.linux.jobs import Exit, JobProcess, end_all
 from kubesprint.adapters.linux.processes import RUN_MARK, Stat, family, snapshot
 from kubesprint.adapters.linux.pseudofs import PseudoFs
+from kubesprint.core.units import CoreSeconds
 
 
-class AdoptedJob:
+class AdoptedJob(JobProcess):
     """The leader of a job that is not our child: its end is seen, its outcome cannot be known."""
 
     def __init__(self, pid: int, clear: Callable[[], None] | None = None) -> None:
@@ -24,36 +24,19 @@ class AdoptedJob:
         Raises:
             ProcessLookupError: it has ended.
         """
-        self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        super().__init__(pid)
         self._clear = clear
-        self._over = False
 
     def poll(self) -> Exit | None:
         """Whether its leader has ended: then the job is over, and what it has left is ended."""
-        if not self._over:
-            if not select.select([self.pidfd], [], [], 0)[0]:
-                return None
-            self._over = True
-            os.close(self.pidfd)
-            self._signal_group(signal.SIGKILL)
-            if self._clear is not None:
-                self._clear()
-        return Exit(code=None, cpu=None)
+        over = self._exit is not None
+        ended = super().poll()
+        if ended is not None and not over and self._clear is not None:
+            self._clear()
+        return ended
 
-    def terminate(self) -> None:
-        """Ask the whole job to end."""
-        self._signal_group(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End the whole job."""
-        self._signal_group(signal.SIGKILL)
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            return  # nobody is left
+    def _wait(self) -> tuple[int | None, CoreSeconds | None] | None:
+        return (None, None) if select.select([self.pidfd], [], [], 0)[0] else None
 
 
 def adopt_survivors(

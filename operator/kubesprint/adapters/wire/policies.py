@@ -172,8 +172,8 @@ def parse_policy(document: Document, default_name: str = "policy") -> tuple[Poli
     if spec.base is None:
         raise Invalid([Problem(("spec", "base"), "required in a file; write for example {cpu: 400m}")])
     base = Allocation(spec.base.cpu)
-    sprint_cores = _resolve(spec.sprint.cpu, base.cores)
-    speeds = [*_speed_problems(spec, base.cores, sprint_cores), *_clock_problems(spec)]
+    sprint = Allocation(_resolve(spec.sprint.cpu, base.cores))
+    speeds = [*_speed_problems(spec, base, sprint), *_clock_problems(spec)]
     if problems := [*speeds, *_budget_problems(spec)]:
         raise Invalid(problems)
     policy = Policy(
@@ -186,7 +186,7 @@ def parse_policy(document: Document, default_name: str = "policy") -> tuple[Poli
         statistic=spec.objective.response_time.statistic if spec.objective.response_time else None,
         deadline=spec.objective.deadline.after if spec.objective.deadline else None,
         base=base,
-        sprint=Allocation(sprint_cores),
+        sprint=sprint,
         base_clock=spec.base.clock,
         clock_maximum=spec.sprint.clock.maximum if spec.sprint.clock else None,
         resize=spec.sprint.resize,
@@ -215,13 +215,13 @@ def _budget(rules: BudgetRules | None) -> Budget:
     )
 
 
-def _speed_problems(spec: PolicySpec, base: Cores, sprint: Cores) -> list[Problem]:
-    if sprint >= base:
+def _speed_problems(spec: PolicySpec, base: Allocation, sprint: Allocation) -> list[Problem]:
+    if sprint.at_least_as_fast_as(base):
         return []
     cpu = spec.sprint.cpu
-    least = '"1x" or more' if isinstance(cpu, Multiple) else f"{format_cpu(base)} or more"
+    least = '"1x" or more' if isinstance(cpu, Multiple) else f"{format_cpu(base.cores)} or more"
     written = format_cpu_or_multiple(cpu)
-    message = f"{written} is slower than spec.base.cpu {format_cpu(base)}; write {least}"
+    message = f"{written} is slower than spec.base.cpu {format_cpu(base.cores)}; write {least}"
     return [Problem(("spec", "sprint", "cpu"), message)]
 
 
@@ -248,8 +248,8 @@ def _budget_problems(spec: PolicySpec) -> list[Problem]:
 
 
 def _warnings(policy: Policy) -> list[Problem]:
-    faster = policy.sprint.cores > policy.base.cores or policy.clock_maximum not in (None, "Base")
-    if faster:
+    raises_clock = policy.clock_maximum not in (None, "Base")
+    if raises_clock or not policy.base.at_least_as_fast_as(policy.sprint):
         return []
     message = f"{format_cpu(policy.sprint.cores)} is no faster than the base: no job will gain from a sprint"
     return [Problem(("spec", "sprint", "cpu"), message)]
