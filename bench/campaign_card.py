@@ -56,7 +56,7 @@ def _machine(facts: Mapping[str, Any]) -> str:
     kernel = ".".join(str(facts["kernel"]).split(".")[:2])
     packages = ", ".join(f"{name} {facts[name]}" for name in ("numpy", "scipy", "scikit-learn"))
     return (
-        f"A virtual machine with {facts['cores']} logical CPUs ({facts['cpu']}, {facts['architecture']}), "
+        f"A machine with {facts['cores']} logical CPUs ({facts['cpu']}, {facts['architecture']}), "
         f"{round(facts['memory_bytes'] / 2**30)} GiB, Linux {kernel}, control groups {facts['cgroup']}, "
         f"Python {facts['python']}, {packages}"
     )

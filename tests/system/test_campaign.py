@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CPU = Path("/sys/fs/cgroup/cpu")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.cgroups,
     pytest.mark.skipif(
         os.geteuid() != 0
