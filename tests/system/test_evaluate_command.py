@@ -203,7 +203,16 @@ def finite(result: Result) -> dict[str, Any]:
     return found
 
 
-ODD = ("--predictor", "marginal", "--predictor", "formula", "--predictor", "nearest-runs")
+ODD = (
+    "--predictor",
+    "grey-box",
+    "--predictor",
+    "marginal",
+    "--predictor",
+    "formula",
+    "--predictor",
+    "nearest-runs",
+)
 
 
 def test_one_training_run_is_enough_and_said(dataset: Path, tmp_path: Path) -> None:
@@ -226,6 +235,7 @@ def test_kinds_that_training_does_not_have_are_predicted_and_marked(dataset: Pat
     found = finite(result)
     assert "no training job of kind new" in result.stderr
     assert {name for run_ in found["details"]["untrusted"].values() for name in run_} >= {
+        "grey-box",
         "marginal",
         "nearest-runs",
     }

@@ -13,11 +13,13 @@ from kubesprint.adapters.files.charts import SHAPES, Series
 from kubesprint.adapters.files.dataset_reader import read_dataset
 from kubesprint.adapters.files.durable import replace_whole
 from kubesprint.adapters.files.prediction_chart import prediction_chart
+from kubesprint.apps.simulators import PLAIN, fastest_simulators
 from kubesprint.core.errors import Refused, SprintError
+from kubesprint.core.simulation import QueueSimulator
 from kubesprint.learn.evaluation import Evaluation
 from kubesprint.learn.evaluation import evaluate as evaluate_dataset
 from kubesprint.learn.evaluation_answer import COLUMNS, as_json, as_rows, as_text
-from kubesprint.learn.evaluation_entrants import chosen
+from kubesprint.learn.evaluation_entrants import chosen, needs_many_simulations
 from kubesprint.learn.predictor import View
 
 
@@ -76,11 +78,13 @@ def evaluate(
     file, the line and the column.
     """
     try:
-        makers = chosen(predictor or [])
+        names = predictor or []
+        chosen(names)  # a wrong name is said before anything is read
         writers = [(file, _writer(file)) for file in out or []]
         read = read_dataset(dataset)
         for warning in read.warnings:
             _say(f"warning: {warning}")
+        makers = chosen(names, _simulator(names))
         evaluation = evaluate_dataset(read.dataset, makers, _say)
         for warning in evaluation.warnings:
             _say(f"warning: {warning}")
@@ -90,6 +94,14 @@ def evaluate(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     typer.echo(_json(evaluation).rstrip() if as_json_ else as_text(evaluation))
+
+
+def _simulator(names: list[str]) -> QueueSimulator:
+    if not needs_many_simulations(names):
+        return PLAIN.simulate
+    simulators = fastest_simulators()
+    _say(simulators.reason)
+    return simulators.simulate
 
 
 def _say(text: str) -> None:

@@ -24,8 +24,9 @@ from kubesprint.learn.evaluation import (
     noise_floors,
 )
 from kubesprint.learn.evaluation_answer import as_json, as_rows, as_text
-from kubesprint.learn.evaluation_entrants import chosen, entrants
-from kubesprint.learn.predictor import Case, Prediction, View, case_of
+from kubesprint.learn.evaluation_entrants import chosen, entrants, needs_many_simulations
+from kubesprint.learn.greybox import GREY_BOXES
+from kubesprint.learn.predictor import Case, Prediction, Predictor, View, case_of
 from synthetic_dataset import Synthetic
 
 FAST = ["marginal", "nominal", "no-sprint", "formula", "nearest-runs", "nearest-runs-trace"]
@@ -131,16 +132,29 @@ def _scrambled_job(job: JobRow, cpu: CoreSeconds, dice: random.Random) -> JobRow
     )
 
 
+@pytest.fixture(scope="module")
+def fitted(data: Dataset) -> list[Predictor]:
+    """Fitted once: to the training runs, which nobody scrambles."""
+    predictors = [make() for make in chosen([*FAST, "grey-box"])]
+    for predictor in predictors:
+        predictor.fit(data.training)
+    return predictors
+
+
 @pytest.mark.parametrize("view", list(View))
-def test_what_a_view_forbids_changes_no_prediction(data: Dataset, view: View) -> None:
-    dice = random.Random(7)
-    before = evaluate(data, chosen(FAST))
-    after = evaluate(scrambled(data, dice, view), chosen(FAST))
-    assert before.scored[0].measured != after.scored[0].measured
-    for name, entry in before.entries.items():
-        if view in entry.answers:
-            means = [[answer.mean for answer in e.answers[view]] for e in (entry, after.entries[name])]
-            assert means[0] == pytest.approx(means[1], rel=1e-9), name
+def test_what_a_view_forbids_changes_no_prediction(
+    data: Dataset, fitted: list[Predictor], view: View
+) -> None:
+    other = scrambled(data, random.Random(7), view)
+    for run, changed in zip(data.scored, other.scored, strict=True):
+        assert run.measured != changed.measured
+        for predictor in fitted:
+            if view in predictor.views:
+                one, two = (predictor.predict(case_of(it, view)) for it in (run, changed))
+                assert (one.mean, one.p95) == pytest.approx((two.mean, two.p95), rel=1e-9), predictor.name
+                assert one.intervals.keys() == two.intervals.keys()
+                for level, ends in one.intervals.items():
+                    assert ends == pytest.approx(two.intervals[level], rel=1e-9)
 
 
 def test_no_prediction_depends_on_which_other_test_runs_there_are(data: Dataset) -> None:
@@ -356,8 +370,19 @@ def test_the_table_and_the_rows_say_the_same(evaluation: Evaluation) -> None:
 def test_every_promised_predictor_is_there() -> None:
     assert {
         *("marginal", "nominal", "no-sprint", "direct-mlp", "direct-gb", "direct-forest", "formula"),
+        *("grey-box", "grey-box-without-forest", "grey-box-per-setting", "grey-box-per-job"),
         *("direct-mlp-trace", "direct-gb-trace", "direct-forest-trace", "nearest-runs"),
     } <= set(entrants())
+
+
+def test_the_grey_boxes_are_those_of_the_model() -> None:
+    """Their names are written down here, too, so that listing them loads no numpy."""
+    assert [name for name in entrants() if name.startswith("grey")] == list(GREY_BOXES)
+    for name in GREY_BOXES:
+        assert entrants()[name].make().name == name
+        assert needs_many_simulations(["marginal", name])
+    assert needs_many_simulations([])
+    assert not needs_many_simulations(FAST)
 
 
 def test_measures_of_responses() -> None:
