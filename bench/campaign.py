@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -154,9 +155,9 @@ class Campaign:
         with (self.folder / "output.log").open("a") as log:
             log.write(f"== {step.name}\n")
             log.flush()
-            code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
-        if code in (130, 143, -2, -15):
-            sys.exit(128 + code % 128 if code > 0 else 128 - code)
+            code = _wait(subprocess.Popen(command, stdout=log, stderr=log))
+        if code in (130, 143):
+            sys.exit(code)
         if code not in (0, 1):
             refuse("campaign", f"{step.name}: exit {code}; see the end of {log.name}")
 
@@ -201,6 +202,20 @@ class Campaign:
         return sorted(found, key=lambda one: (one.started_at, self.steps.index(one.step)))
 
 
+def _wait(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code, or 130 after Ctrl-C: the program is told, and puts everything back before it ends."""
+    interrupted = False
+    with process:
+        while True:
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                interrupted = True
+                process.send_signal(signal.SIGINT)  # a second one, from the terminal, only makes it quicker
+            else:
+                return 130 if interrupted else code
+
+
 def complete(folder: Path) -> bool:
     """Whether the run in a folder ended, every job well, and everything was put back."""
     try:
@@ -236,6 +251,7 @@ def main(words: list[str] | None = None) -> None:
     options = _options(words)
     shape = QUICK if options.quick else FULL
     results = Results("campaign", options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         state = state_folder(options.state_dir)
         check_folder(state)

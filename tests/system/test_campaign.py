@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,20 @@ def test_a_folder_with_another_plan_is_refused(done: tuple[Path, subprocess.Comp
     other = campaign(folder, "--seed", "2")
     assert other.returncode == 2
     assert "plan.json" in other.stderr
+
+
+def test_an_interrupt_ends_the_run_it_is_in_and_leaves_no_group_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "campaign", "--quick", "--out", str(tmp_path / "out")]
+    words = [*command, "--state-dir", str(tmp_path / "state")]
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        events = tmp_path / "out" / "profile" / "q1-0" / "events.jsonl"
+        for _ in range(1200):
+            if events.is_file() and '"started"' in events.read_text():
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 130
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    assert told[0]["type"] == "run"
+    assert told[-1] == told[-1] | {"type": "ended", "status": "interrupted"}
+    assert not list(CPU.rglob(f"kubesprint-{told[0]['run']}-slot-*"))
