@@ -7,8 +7,22 @@ from typing import Any
 from kubesprint.core.dataset import Dataset
 from kubesprint.core.simulation import QueueSimulator
 from kubesprint.learn.course import plain_simulator
-from kubesprint.learn.learning import Learned, Part, learn
+from kubesprint.learn.learning import Learned, Part, Study
 from kubesprint.learn.predictor import ALL_VIEWS, Case, Prediction, Predictor
+
+
+class Studies:
+    """The last training set that was studied, so that several models need not each begin anew."""
+
+    def __init__(self, simulator: QueueSimulator = plain_simulator) -> None:
+        self._simulator = simulator
+        self._last: Study | None = None
+
+    def of(self, training: Dataset) -> Study:
+        """The study of a training set."""
+        if self._last is None or self._last.training is not training:
+            self._last = Study(training, self._simulator)
+        return self._last
 
 
 class GreyBox:
@@ -18,6 +32,7 @@ class GreyBox:
         name: as in the answer of `kubesprint evaluate`.
         part: what is learned, whether it helps or not; None: what cross-validation by run says.
         simulator: what simulates the queue.
+        studies: remembers what others found out about the same training set.
     """
 
     views = ALL_VIEWS
@@ -28,15 +43,16 @@ class GreyBox:
         part: Part | None = None,
         *,
         simulator: QueueSimulator = plain_simulator,
+        studies: "Studies | None" = None,
     ) -> None:
         self.name = name
         self._part = part
-        self._simulator = simulator
+        self._studies = studies or Studies(simulator)
         self._learned: Learned | None = None
 
     def fit(self, training: Dataset) -> None:
         """Fit the white box, and the learned part if it helps."""
-        self._learned = learn(training, self._part, simulator=self._simulator)
+        self._learned = self._studies.of(training).learn(self._part)
 
     @property
     def learned(self) -> Learned:
@@ -98,9 +114,10 @@ GREY_BOXES: Mapping[str, tuple[str, Part | None]] = MappingProxyType(
 def grey_boxes(
     simulator: QueueSimulator = plain_simulator,
 ) -> dict[str, tuple[str, Callable[[], Predictor]]]:
-    """Makers of all grey boxes, by name, each with what it is."""
-    return {name: (about, _maker(name, part, simulator)) for name, (about, part) in GREY_BOXES.items()}
+    """Makers of all grey boxes, by name, each with what it is. They share what they find out."""
+    studies = Studies(simulator)
+    return {name: (about, _maker(name, part, studies)) for name, (about, part) in GREY_BOXES.items()}
 
 
-def _maker(name: str, part: Part | None, simulator: QueueSimulator) -> Callable[[], Predictor]:
-    return lambda: GreyBox(name, part, simulator=simulator)
+def _maker(name: str, part: Part | None, studies: Studies) -> Callable[[], Predictor]:
+    return lambda: GreyBox(name, part, studies=studies)

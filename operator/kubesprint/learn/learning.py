@@ -44,8 +44,9 @@ TREES = 100
 WIDENINGS = (1.0, 3.0)
 """By how much intervals are widened for what the model was off by on unseen runs, at least and at most."""
 
-EIGHTY_PERCENT = 1.2815515655446004
-"""Standard deviations from the middle to the end of an 80 % interval."""
+DOUBT_DRAWS = 60
+NORMAL = 1.4826
+"""Standard deviation over median absolute value, of a normal distribution."""
 
 
 class Part(Enum):
@@ -67,28 +68,49 @@ class Learned:
     notes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
+class Study:
+    """One training set, and what was already found out about it; several models may ask."""
+
+    def __init__(self, training: Dataset, simulator: QueueSimulator = plain_simulator) -> None:
+        self.training = training
+        self._simulator = simulator
+        self._white = fit_white_box(training)
+        self._folds = _folds(training)
+        self._tried: dict[Part, _Tried] = {}
+
+    def learn(self, wanted: Part | None = None) -> Learned:
+        """A fitted model with one learned part, whether it helps or not; None: the one that helps, if any."""
+        if wanted is None:
+            part, reason = _choose({part: self._try(part) for part in Part})
+        else:
+            part, reason = wanted, "asked for"
+        model, notes = _with_part(self.training, self._white, part, self._simulator)
+        if part is not Part.NOTHING and model.setting is None and model.job is None:
+            part, reason = Part.NOTHING, f"{part.value}: {notes['dropped']}"
+        tried = self._try(part)
+        return Learned(
+            model=replace(model, doubt=_doubt(tried)),
+            part=part,
+            reason=reason,
+            errors={
+                one.value: float(np.mean(np.abs(found.logs)))
+                for one, found in self._tried.items()
+                if len(found.logs)
+            },
+            notes=notes,
+        )
+
+    def _try(self, part: Part) -> "_Tried":
+        if part not in self._tried:
+            self._tried[part] = _try(self._folds, part, self._simulator)
+        return self._tried[part]
+
+
 def learn(
     training: Dataset, wanted: Part | None = None, *, simulator: QueueSimulator = plain_simulator
 ) -> Learned:
-    """Fit to training runs.
-
-    Args:
-        training: runs without repeats, at least one, and the profile.
-        wanted: the part to use, whether it helps or not; None: the one that helps, if any.
-        simulator: of queues.
-    """
-    candidates = tuple(Part) if wanted is None else (wanted,)
-    tried = _cross_validate(training, candidates, simulator)
-    part, reason = (wanted, "asked for") if wanted is not None else _choose(tried)
-    white = fit_white_box(training)
-    model, notes = _with_part(training, white, part, simulator)
-    if part is not Part.NOTHING and model.setting is None and model.job is None:
-        reason = f"{part.value}: {notes['dropped']}"
-        part = Part.NOTHING
-    errors = {one.value: float(np.mean(np.abs(logs))) for one, (logs, _) in tried.items() if len(logs)}
-    logs, models = tried.get(part, (np.zeros(0), []))
-    doubt = _doubt(training, logs, models)
-    return Learned(model=replace(model, doubt=doubt), part=part, reason=reason, errors=errors, notes=notes)
+    """Fit to training runs: at least one, without repeats, and the profile. See `Study.learn`."""
+    return Study(training, simulator).learn(wanted)
 
 
 def _with_part(
@@ -150,32 +172,46 @@ def fit_job(training: Dataset, white: WhiteBox) -> tuple[JobResidual | None, dic
     return JobResidual(forest=forest, codes=codes, jobs=len(targets)), notes
 
 
-_Tried = dict[Part, tuple[Floats, list[GreyModel]]]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fold:
+    """Runs that were left out, what was left, and the white box fitted to that."""
+
+    outer: Sequence[Run]
+    inner: Dataset
+    white: WhiteBox
 
 
-def _cross_validate(training: Dataset, parts: Sequence[Part], simulator: QueueSimulator) -> _Tried:
-    """Signed log errors of the mean response on unseen runs (sizes known), and the models that made them.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Tried:
+    """How one part did on unseen runs, and the models that did it; empty where there are too few runs."""
 
-    Both are in the order of the runs; empty where there are too few runs.
-    """
+    logs: Floats  # signed log errors of the mean response, sizes known
+    runs: Sequence[Run]
+    models: Sequence[GreyModel]
+
+
+def _folds(training: Dataset) -> list[_Fold]:
     if len(training.runs) < ENOUGH_RUNS:
-        return {part: (np.zeros(0), []) for part in parts}
-    logs: dict[Part, dict[str, float]] = {part: {} for part in parts}
-    models: dict[Part, dict[str, GreyModel]] = {part: {} for part in parts}
-    for fold in folds_of(training.runs):
-        inner = training.without(fold)
-        white = fit_white_box(inner)
-        for part in parts:
-            model, _ = _with_part(inner, white, part, simulator)
-            for run in fold:
-                predicted = model.predict(case_of(run, View.KNOWN_SIZES), intervals=False).mean
-                logs[part][run.setting.run] = _log_error(predicted, run)
-                models[part][run.setting.run] = model
-    order = [run.setting.run for run in training.runs]
-    return {
-        part: (np.array([logs[part][run] for run in order]), [models[part][run] for run in order])
-        for part in parts
-    }
+        return []
+    folds = []
+    for outer in folds_of(training.runs):
+        inner = training.without(outer)
+        folds.append(_Fold(outer=outer, inner=inner, white=fit_white_box(inner)))
+    return folds
+
+
+def _try(folds: Sequence[_Fold], part: Part, simulator: QueueSimulator) -> _Tried:
+    logs: list[float] = []
+    runs: list[Run] = []
+    models: list[GreyModel] = []
+    for fold in folds:
+        model, _ = _with_part(fold.inner, fold.white, part, simulator)
+        for run in fold.outer:
+            predicted = model.predict(case_of(run, View.KNOWN_SIZES), intervals=False).mean
+            logs.append(_log_error(predicted, run))
+            runs.append(run)
+            models.append(model)
+    return _Tried(logs=np.array(logs), runs=runs, models=models)
 
 
 def folds_of(runs: Sequence[Run]) -> list[list[Run]]:
@@ -189,41 +225,47 @@ def _log_error(predicted: float, run: Run) -> float:
     return math.log(max(predicted, 1e-9) / max(run.measured.mean, 1e-9))
 
 
-def _choose(tried: _Tried) -> tuple[Part, str]:
+def _choose(tried: Mapping[Part, _Tried]) -> tuple[Part, str]:
     """The learned part that helps most on unseen runs, if it helps by more than chance would."""
-    without = np.abs(tried[Part.NOTHING][0])
+    without = np.abs(tried[Part.NOTHING].logs)
     if len(without) == 0:
         return Part.NOTHING, f"fewer than {ENOUGH_RUNS} training runs cannot say whether a forest helps"
     reasons, best, best_gain = [], Part.NOTHING, 0.0
     for part in (Part.SETTING, Part.JOB):
-        gains = without - np.abs(tried[part][0])
-        gain, error = float(gains.mean()), float(gains.std(ddof=1)) / math.sqrt(len(gains))
-        helps = gain > error
-        verdict = "helps" if helps else "does not help"
+        errors = np.abs(tried[part].logs)
+        gains = without - errors
+        gain, doubt = float(gains.mean()), float(gains.std(ddof=1)) / math.sqrt(len(gains))
+        helps = gain > doubt
         reasons.append(
-            f"{part.value} {verdict}: mean error {float(np.abs(tried[part][0]).mean()):.2%} against "
-            f"{float(without.mean()):.2%} on unseen runs, difference {gain:.2%} ± {error:.2%}"
+            f"{part.value} {'helps' if helps else 'does not help'}: "
+            f"mean error {float(errors.mean()):.2%} against {float(without.mean()):.2%} on unseen runs, "
+            f"difference {gain:.2%} ± {doubt:.2%}"
         )
         if helps and gain > best_gain:
             best, best_gain = part, gain
     return best, "; ".join(reasons)
 
 
-def _doubt(training: Dataset, logs: Floats, models: Sequence[GreyModel]) -> Doubt:
+def _doubt(tried: _Tried) -> Doubt:
     """How wide intervals must be to hold what was measured on unseen runs."""
-    if len(logs) < ENOUGH_RUNS:
+    if len(tried.logs) == 0:
         return Doubt()
-    spread = 1.4826 * float(np.median(np.abs(logs)))
+    spread = NORMAL * float(np.median(np.abs(tried.logs)))
     widening = {}
     for view in View:
-        scores = []
-        for run, model in zip(training.runs, models, strict=True):
-            judged = replace(model, doubt=Doubt(model=spread))
-            draws = np.log(np.maximum(judged.spread_of_mean(case_of(run, view)), 1e-12))
-            low, middle, high = np.quantile(draws, [0.1, 0.5, 0.9])
-            measured = math.log(max(run.measured.mean, 1e-9))
-            half = (high - middle) if measured > middle else (middle - low)
-            scores.append(abs(measured - middle) / max(1e-6, float(half)))
+        scores = [
+            _score(replace(model, doubt=Doubt(model=spread)), run, view)
+            for run, model in zip(tried.runs, tried.models, strict=True)
+        ]
         needed = float(np.quantile(scores, 0.8))
         widening[view] = min(WIDENINGS[1], max(WIDENINGS[0], needed))
     return Doubt(model=spread, widening=MappingProxyType(widening))
+
+
+def _score(model: GreyModel, run: Run, view: View) -> float:
+    """How far the measured mean is from the middle, in halves of the 80 % interval."""
+    draws = np.log(np.maximum(model.spread_of_mean(case_of(run, view), DOUBT_DRAWS), 1e-12))
+    low, middle, high = np.quantile(draws, [0.1, 0.5, 0.9])
+    measured = math.log(max(run.measured.mean, 1e-9))
+    half = high - middle if measured > middle else middle - low
+    return abs(measured - float(middle)) / max(1e-6, float(half))

@@ -1,7 +1,7 @@
 """The fitted grey box as it answers: numpy and tables, no scikit-learn, no training data."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from types import MappingProxyType
@@ -69,32 +69,31 @@ class GreyModel:
             intervals=self._intervals(scene, course) if intervals else {},
         )
 
-    def spread_of_mean(self, case: Case) -> Floats:
+    def spread_of_mean(self, case: Case, count: int) -> Floats:
         """Draws of the mean response: sizes, drift, errors of the model's numbers, errors of the model."""
         scene = self._scene(case)
-        return self._draws(scene, scene.settle())
+        return self._draws(scene, scene.settle(), count)
 
-    def _draws(self, scene: "_Scene", course: Course) -> Floats:
+    def _draws(self, scene: "_Scene", course: Course, count: int) -> Floats:
         dice = np.random.default_rng(SEED + 1)
         known = scene.case.view is View.KNOWN_SIZES
         spread = 0.0
         if scene.case.view is View.RAW:
             name = scene.case.mechanism.name
             spread = self.white.drift_spread.get(name, UNKNOWN_DRIFT)
-        means = []
-        sizes = _draw_sizes(scene, dice, INTERVAL_DRAWS)
+        sizes = [course.sizes] * count if known else _draw_sizes(scene, dice, count)
         # every part of the distribution of the drift is drawn once: fewer simulations for the same tails
-        drifts = np.exp(spread * _normal_quantiles(INTERVAL_DRAWS, dice))
-        for one, drift in zip(sizes, drifts, strict=True):
-            varied = scene.varied(dice)
-            sized = course.sizes * varied.work / scene.numbers.work if known else one * drift
-            again = replace(scene, numbers=varied)
-            means.append(float(again.with_sizes(course, sized, rescale=not known).responses.mean()))
-        model = np.exp(max(HELD_FLOOR, self.doubt.model) * _normal_quantiles(INTERVAL_DRAWS, dice))
+        drifts = np.exp(spread * _normal_quantiles(count, dice))
+        means = []
+        for one, drift, numbers in zip(sizes, drifts, scene.varied(dice, count), strict=True):
+            sized = one * drift * numbers.work / scene.numbers.work
+            varied = replace(scene, numbers=numbers)
+            means.append(float(varied.with_sizes(course, sized, rescale=not known).responses.mean()))
+        model = np.exp(max(HELD_FLOOR, self.doubt.model) * _normal_quantiles(count, dice))
         return np.array(means) * model
 
     def _intervals(self, scene: "_Scene", course: Course) -> dict[float, tuple[float, float]]:
-        logs = np.log(np.maximum(self._draws(scene, course), 1e-12))
+        logs = np.log(np.maximum(self._draws(scene, course, INTERVAL_DRAWS), 1e-12))
         centre = float(np.median(logs))
         widening = self.doubt.widening[scene.case.view]
         found = {}
@@ -152,28 +151,26 @@ class _Scene:
         speedup = np.maximum(1.0, self.numbers.speedup * course.speedup / self.usual)
         return self.bench.once(self.case, self.numbers, sizes, speedup)
 
-    def varied(self, dice: np.random.Generator) -> Numbers:
-        """The model's numbers, each kind's within its standard errors."""
-        distinct: dict[str, tuple[float, float, float]] = {}
-        for name, kind in zip(self.case.kinds, self.kinds, strict=True):
-            if name not in distinct:
-                speed, work = kind.speed, kind.work
-                errors = (speed.base_error, math.hypot(speed.sprint_error, work.inflation_error))
-                distinct[name] = (
-                    math.exp(errors[0] * dice.standard_normal()),
-                    math.exp(errors[1] * dice.standard_normal()),
-                    math.exp(work.work_error * dice.standard_normal()),
-                )
-        base, sprint, work_factor = (
-            np.array([distinct[name][part] for name in self.case.kinds]) for part in range(3)
-        )
+    def varied(self, dice: np.random.Generator, count: int) -> Iterator[Numbers]:
+        """The model's numbers, each kind's within its standard errors, `count` times."""
+        distinct = dict(zip(self.case.kinds, self.kinds, strict=True))
+        errors = np.array(
+            [
+                (kind.speed.base_error, math.hypot(kind.speed.sprint_error, kind.work.inflation_error),
+                 kind.work.work_error)
+                for kind in distinct.values()
+            ]
+        )  # fmt: skip
+        place = [list(distinct).index(name) for name in self.case.kinds]
         known = self.case.view is View.KNOWN_SIZES
-        return Numbers(
-            self.numbers.work if known else self.numbers.work * work_factor,
-            self.numbers.base_rate * base,
-            np.maximum(1.0, self.numbers.speedup * sprint / base),
-            self.numbers.inflation,
-        )
+        for _ in range(count):
+            factors = np.exp(errors * dice.standard_normal(errors.shape))[place]
+            yield Numbers(
+                self.numbers.work if known else self.numbers.work * factors[:, 2],
+                self.numbers.base_rate * factors[:, 0],
+                np.maximum(1.0, self.numbers.speedup * factors[:, 1] / factors[:, 0]),
+                self.numbers.inflation,
+            )
 
     @property
     def guessed(self) -> list[str]:
