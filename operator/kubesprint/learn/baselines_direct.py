@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class Learner:
     name: str
     grid: Sequence[Parameters]  # the first is for training sets that are too small to choose
     make: Callable[[Parameters], Any]  # an unfitted regressor
+    final: Parameters = field(default_factory=dict)  # what the chosen point is refined to for the last fit
 
 
 def _grid(**choices: Sequence[Any]) -> list[Parameters]:
@@ -56,11 +57,13 @@ def _mlp(parameters: Parameters) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    parameters = dict(parameters)
+    networks = parameters.pop("networks")
     network = MLPRegressor(solver="lbfgs", max_iter=400, random_state=SEED, **parameters)
-    # the same data and other first weights each time: an average of three is steadier than one
+    # the same data and other first weights each time: an average of some is steadier than one
     return make_pipeline(
         StandardScaler(),
-        BaggingRegressor(network, n_estimators=3, bootstrap=False, random_state=SEED),
+        BaggingRegressor(network, n_estimators=networks, bootstrap=False, random_state=SEED),
     )
 
 
@@ -89,16 +92,18 @@ def _neighbours(parameters: Parameters) -> Any:
 
 MLP = Learner(
     name="direct-mlp",
-    grid=_grid(hidden_layer_sizes=[(16,), (32, 16)], alpha=[1.0, 0.01, 0.1, 10.0]),
+    grid=_grid(hidden_layer_sizes=[(16,), (32, 16)], alpha=[1.0, 0.01, 0.1, 10.0], networks=[1]),
     make=_mlp,
+    final={"networks": 5},
 )
 BOOSTING = Learner(
     name="direct-gb", grid=_grid(n_estimators=[60, 200], max_depth=[2, 1, 3], subsample=[0.7]), make=_boosting
 )
 FOREST = Learner(
     name="direct-forest",
-    grid=_grid(max_features=[0.4, 1.0], min_samples_leaf=[1, 3], n_estimators=[200]),
+    grid=_grid(max_features=[0.4, 1.0], min_samples_leaf=[1, 3], n_estimators=[80]),
     make=_forest,
+    final={"n_estimators": 300},
 )
 NEIGHBOURS = Learner(
     name="nearest-runs",
@@ -141,7 +146,8 @@ class Direct:
                 "or name another predictor with --predictor"
             ) from error
         runs = training.runs
-        parameters, error_there = self._chosen(training)
+        choice, error_there = self._chosen(training)
+        parameters = {**choice, **self._learner.final}
         self._maker = FeatureMaker.fitted(training, with_trace=self._with_trace)
         inputs, targets = self._table(self._maker, runs)
         self._range = float(np.min(targets)), float(np.max(targets))

@@ -215,9 +215,9 @@ def test_the_formula_answers_above_saturation() -> None:
 # --- direct -----------------------------------------------------------------------------------------
 
 SMALL = [
-    replace(MLP, grid=MLP.grid[:1]),
+    replace(MLP, grid=MLP.grid[:1], final={}),
     replace(BOOSTING, grid=[{**point, "n_estimators": 15} for point in BOOSTING.grid[:2]]),
-    replace(FOREST, grid=[{**FOREST.grid[0], "n_estimators": 15}]),
+    replace(FOREST, grid=[{**FOREST.grid[0], "n_estimators": 15}], final={}),
     NEIGHBOURS,
 ]
 
