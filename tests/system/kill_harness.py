@@ -83,6 +83,8 @@ def strike(scene: Scene, engine: int, choice: Choice) -> bool:
         send(pid, signal.SIGKILL)
         if choice.victims == "keeper, then engine" and pid != engine:
             time.sleep(choice.pause)
+    scene.witness()
+    scene.entitled = engine not in victims
     wait_for(lambda: not any(keeper.alive() for keeper in keepers), "a killed keeper is gone")
     return True
 
@@ -171,6 +173,7 @@ class Trial:
         if self.kill.recovered_by == "resume":
             for process in scene.jobs():
                 scene.kill(process)
+        scene.entitled = True
         done, starts = set(scene.finished("out")), self._starts()
         begun = '"run"' in self._events()
         status, said = self._resumed()
@@ -191,6 +194,8 @@ class Trial:
         self._expect(not again, f"jobs were started again: {again}")
         failed = [row["name"] for row in rows if row["exit"] not in ("0", "")]
         self._expect(not failed, f"jobs failed: {failed}")
+        left = [process.pid for process in scene.jobs()]
+        self._expect(not left, f"jobs left processes in the slots of the resumed run: {left}")
 
     def _resumed(self) -> tuple[int, str]:
         """Status and words of a resume; a job on its way to exec may hold the lock for a moment."""
@@ -218,6 +223,7 @@ class Trial:
         scene = self.scene
         self.kill.problems += scene.problems()
         self.kill.problems += scene.strays()
+        self.kill.problems += scene.idle()
         status, said = scene.call("restore")
         self._expect(status == 0, f"the second restore ended with {status}: {said}")
         self._expect(said.startswith("nothing to restore"), f"the second restore found something: {said}")
@@ -250,7 +256,8 @@ def whole_length(program: forkserver.Program, folder: Path) -> float:
     status = scene.end(scene.start("out", QUEUE))
     length = time.monotonic() - began
     assert status == 0, scene.log.read_text()
-    assert not [*scene.problems(), *scene.strays()], [*scene.problems(), *scene.strays()]
+    left = [*scene.problems(), *scene.strays(), *scene.idle(), *(f"{job} is left" for job in scene.jobs())]
+    assert not left, left
     scene.clean()
     return length
 

@@ -19,7 +19,8 @@ from kernel import forkserver
 
 PATIENCE = 60.0  # seconds; the machine may be busy, the guest is slow
 JOB = Path(__file__).with_name("kill_job.py")
-MARK = "KILL_TRIAL"
+MARK = "KILL_TRIAL"  # in the environment of jobs
+OWN = "KILL_SCENE"  # in the environment of everything that kubesprint starts here
 CPUFREQ = Path("/sys/devices/system/cpu/cpufreq")
 KEPT = (
     "cpu.cfs_quota_us",
@@ -110,14 +111,22 @@ def started(pid: int) -> str:
     return fields[19] if fields and fields[0] not in "ZX" else ""
 
 
-def processes(file: str, wanted: str) -> set[Process]:
-    """Living processes whose `/proc/PID/file` has `wanted` among its zero-ended strings."""
+def processes(file: str, wanted: str, unwanted: str | None = None) -> set[Process]:
+    """Living processes whose `/proc/PID/file` has `wanted`, not `unwanted`, among its zero-ended strings."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         text = text_of(folder / file)
-        if text and wanted in text.split("\0") and (start := started(int(folder.name))):
+        strings = text.split("\0") if text else []
+        if wanted in strings and unwanted not in strings and (start := started(int(folder.name))):
             found.add(Process(int(folder.name), start))
     return found
+
+
+def dying(pid: int) -> bool:
+    """Whether SIGKILL is on its way to a process: in a slot without quota it may take a while."""
+    lines = (text_of(Path(f"/proc/{pid}/status")) or "").splitlines()
+    pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(signals >> (signal.SIGKILL - 1) & 1 for signals in pending)
 
 
 def wait_for(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
@@ -170,6 +179,10 @@ class Scene:
     program: forkserver.Program
     runs: set[str] = field(default_factory=set)  # their ids, as far as they came to write one
     ended: set[int] = field(default_factory=set)  # pids of jobs that we ourselves ended
+    witnessed: set[int] = field(default_factory=set)  # pids of jobs that lived when the victims were dead
+    entitled: bool = (
+        False  # since then a run has been at work that ends what finished jobs of its own have left
+    )
     before: Mapping[str, str] = field(default_factory=machine)
 
     def __post_init__(self) -> None:
@@ -230,7 +243,8 @@ class Scene:
         """Start a command on our state folder; its pid."""
         with self.log.open("a") as log:
             print(f"$ kubesprint {' '.join(arguments)}", file=log)
-        return forkserver.launch(self.program, [*arguments, "--state-dir", str(self.state)], output=self.log)
+        words, own = [*arguments, "--state-dir", str(self.state)], {OWN: str(self.folder)}
+        return forkserver.launch(self.program, words, output=self.log, environment=own)
 
     def end(self, pid: int) -> int:
         """Wait for a command; its exit status, or minus the signal that ended it."""
@@ -253,6 +267,14 @@ class Scene:
     def jobs(self) -> set[Process]:
         """Every living process of our jobs."""
         return processes("environ", self.mark)
+
+    def witness(self) -> None:
+        """Remember who lives: from now on nobody may end them but the runs that are entitled to."""
+        self.witnessed = {process.pid for process in self.jobs() if not dying(process.pid)}
+
+    def helpers(self) -> set[Process]:
+        """Every living process but our jobs: keepers, launchers, and who waits to become a job."""
+        return processes("environ", f"{OWN}={self.folder}", self.mark)
 
     def keepers(self) -> set[Process]:
         """The living keeper of a run here."""
@@ -298,10 +320,18 @@ class Scene:
                     left.append(f"process {process.pid} is kept on other CPUs")
         return left
 
-    def killed(self) -> Sequence[str]:
-        """Processes of running jobs that are gone, not ended by us, and without a word of their end.
+    def idle(self, patience: float = 10.0) -> Sequence[str]:
+        """Processes of kubesprint itself that do not end, though no run is there any more."""
+        with suppress(AssertionError):
+            wait_for(lambda: not self.helpers(), "kubesprint ends", patience)
+        said = {process: text_of(Path(f"/proc/{process.pid}/cmdline")) or "" for process in self.helpers()}
+        return [f"process {p.pid} goes on: {words.replace(chr(0), ' ')}" for p, words in said.items()]
 
-        Of a job that is over, the engine ends what is left: there nothing is missing.
+    def killed(self) -> Sequence[str]:
+        """Processes of jobs that are gone, not ended by us, and without a word of their end.
+
+        The engine ends what a job that is over has left in its slot. A process of such a job may be missing
+        if it went before the victims were dead, or if a run has been at work since that is entitled to it.
         """
         diary = self.diary()
         missing = {pid for event, _, pid in diary if event != "end"} - self.ended
@@ -309,9 +339,12 @@ class Scene:
         diary = self.diary()  # read last: one may just have ended
         ends = {pid for event, _, pid in diary if event == "end"}
         leaders = {job: pid for event, job, pid in diary if event == "start"}
-        over = {job for job, pid in leaders.items() if pid in ends}
-        missing -= ends
-        lost = [(job, pid) for _, job, pid in diary if pid in missing and job not in over]
+        over = {job for job, pid in leaders.items() if pid in ends | self.ended}
+        swept = {
+            pid for _, job, pid in diary if job in over and (self.entitled or pid not in self.witnessed)
+        } - set(leaders.values())
+        missing -= ends | swept
+        lost = [(job, pid) for event, job, pid in diary if event != "end" and pid in missing]
         return [f"process {pid} of job {job} was killed" for job, pid in lost]
 
     def kill(self, process: Process) -> None:
@@ -321,5 +354,5 @@ class Scene:
 
     def clean(self) -> None:
         """End what still runs, by pid."""
-        for process in (*self.keepers(), *self.jobs()):
+        for process in (*self.helpers(), *self.jobs()):
             process.kill()
