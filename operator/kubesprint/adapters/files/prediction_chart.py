@@ -20,7 +20,7 @@ PLOT = 480.0
 LEGEND = 190.0
 ROW = 20.0
 
-FAR = 2.0
+FAR = 1.5
 """Predictions beyond this many times the largest measurement are drawn at the border."""
 
 
@@ -45,8 +45,8 @@ def prediction_chart(title: str, series: Sequence[Series]) -> str:
         parts += [mark(PLOT + 26, at - 4, one.style), label(PLOT + 38, at, one.name, "job")]
     cut = sum(1 for _, predicted in points if predicted > FAR * most)
     if cut:
-        parts.append(label(LEFT + 8, 26, f"{cut} far above: drawn at the border", "note"))
-    height = max(PLOT, 60.0 + ROW * len(series))
+        parts.append(label(PLOT + 20, 44.0 + ROW * len(series), f"{cut} lie above the border", "note"))
+    height = max(PLOT, 80.0 + ROW * len(series))
     description = f"{len(points)} predictions; on the diagonal they equal what was measured."
     return _with_style(svg(PLOT + LEGEND, height, title, description, parts))
 
