@@ -144,7 +144,7 @@ def simulate_queue(
 
 def _evaluator(jobs: int) -> Evaluator:
     """The compiled one, where that is worth loading."""
-    return fastest_simulators().evaluator if jobs >= MANY_JOBS else one_by_one(simulate_queue)
+    return fastest_simulators().planner if jobs >= MANY_JOBS else one_by_one(simulate_queue)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

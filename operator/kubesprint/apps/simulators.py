@@ -14,14 +14,18 @@ from kubesprint.core.simulation import QueueSimulator
 class Simulators:
     """What searches and simulates, and how it came to be chosen."""
 
-    evaluator: Evaluator
+    evaluator: Evaluator  # for searches while jobs run
+    planner: Evaluator  # for planning, where nothing runs yet
     simulate: QueueSimulator
     compiled: bool
     reason: str  # one line
 
 
+_ONE_BY_ONE = one_by_one(simulate_servers)
+
 PLAIN = Simulators(
-    evaluator=one_by_one(simulate_servers),
+    evaluator=_ONE_BY_ONE,
+    planner=_ONE_BY_ONE,
     simulate=simulate_servers,
     compiled=False,
     reason="the plain simulator",
@@ -43,6 +47,7 @@ def fastest_simulators() -> Simulators:
     where = f"{how} {loaded.cache}" if loaded.cache else f"compiled, and not kept: {loaded.note}"
     return Simulators(
         evaluator=loaded.evaluator,
+        planner=loaded.planner,
         simulate=loaded.simulate,
         compiled=True,
         reason=f"the compiled simulator, {where}, in {loaded.took:.1f} s",

@@ -12,11 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kubesprint.core.batch import Evaluator
 from kubesprint.core.errors import Unavailable
 from kubesprint.core.simulation import QueueSimulator
 from kubesprint.core.units import Seconds
+
+if TYPE_CHECKING:
+    from kubesprint.learn.simulator.planning import Serve
 
 CACHE_VARIABLE = "KUBESPRINT_CACHE_DIR"
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
@@ -26,7 +30,8 @@ _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 class Compiled:
     """The simulator, ready."""
 
-    evaluator: Evaluator
+    evaluator: Evaluator  # for searches while jobs run
+    planner: Evaluator  # for planning: may compile something more when it is first asked
     simulate: QueueSimulator
     took: Seconds  # to import, and to load or compile
     was_cached: bool
@@ -51,7 +56,7 @@ def compiled(cache: Path) -> Compiled:
     begun = time.perf_counter()
     try:
         with _no_threads():
-            from kubesprint.learn.simulator import batch_kernels, compiler, evaluator
+            from kubesprint.learn.simulator import batch_kernels, compiler, evaluator, planning
     except ImportError as error:
         raise Unavailable(
             f"the compiled simulator needs the extra `learn` (pip install 'kubesprint[learn]'): {error}"
@@ -62,14 +67,36 @@ def compiled(cache: Path) -> Compiled:
             was_cached = compiler.build(batch_kernels.evaluate, batch_kernels.EVALUATE, kept)
     except Exception as error:  # whatever a compiler may raise: there is a plain path
         raise Unavailable(f"the simulator cannot be compiled here: {_first_line(error)}") from error
+    live = evaluator.batch_evaluator(batch_kernels.evaluate)
     return Compiled(
-        evaluator=evaluator.batch_evaluator(batch_kernels.evaluate),
+        evaluator=live,
+        planner=planning.planning_evaluator(lambda: lanes(kept), live),
         simulate=evaluator.queue_simulator(batch_kernels.evaluate),
         took=Seconds(time.perf_counter() - begun),
         was_cached=was_cached,
         cache=kept,
         note=note,
     )
+
+
+def lanes(cache: Path | None, *, single: bool = False) -> "Serve":
+    """The recursion of one server in lanes, compiled on demand; in plain numpy where it cannot be.
+
+    Args:
+        cache: `Compiled.cache`.
+        single: in single precision, for `planning.means`.
+    """
+    from kubesprint.learn.simulator import lanes_numpy
+
+    try:
+        with _no_threads():
+            from kubesprint.learn.simulator import compiler, lane_kernels
+
+            kernel = lane_kernels.serve_single if single else lane_kernels.serve
+            compiler.build(kernel, lane_kernels.SINGLE if single else lane_kernels.DOUBLE, cache)
+    except Exception:  # there is a way without a compiler, and it gives the same answers
+        return lanes_numpy.serve
+    return kernel
 
 
 def why_not(folder: Path, user: int) -> str | None:
