@@ -179,6 +179,21 @@ def test_export_refuses_in_one_line_and_writes_nothing(folder: Path, tmp_path: P
     assert not (tmp_path / "data").exists()
 
 
+def test_explain_without_a_job_names_them(folder: Path) -> None:
+    result = run("explain", folder)
+    assert result.exit_code == 2
+    assert "one of the 8 jobs" in result.stderr
+    assert "forest-1, boosting-2" in result.stderr
+
+
+def test_export_of_one_folder_says_what_is_missing(folder: Path) -> None:
+    result = run("export", folder)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert str(folder) in line
+    assert "DATASET" in line
+
+
 @pytest.mark.parametrize("command", ["explain", "export"])
 def test_help_teaches_with_an_example(command: str) -> None:
     result = run(command, "--help")

@@ -1,9 +1,11 @@
 """What `kubesprint run` refuses: one line on stderr, exit 2, and nothing exists that did not before."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from kubesprint.adapters.linux import cgroup
 from kubesprint.adapters.linux.plan import capability
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.apps.cli import build
+from kubesprint.apps.documents import load_policy, load_queue
 from kubesprint.apps.session import Session
 
 FS = PseudoFs("/")
@@ -241,3 +244,24 @@ def test_a_dry_run_writes_nothing(place: Path) -> None:
         assert result.exit_code == 0
         assert "1 jobs in 1 slots" in result.stdout
     assert everything(place) == before
+
+
+def test_the_documents_that_the_help_shows_are_good_ones(tmp_path: Path) -> None:
+    text = CliRunner().invoke(build(), ["run", "--help"], env={"COLUMNS": "100"}).stdout
+    for name, kind in (("queue.yaml", "JobQueue"), ("policy.yaml", "SprintPolicy")):
+        lines = text.splitlines()
+        first = lines.index(f"    kind: {kind}") - 1
+        document = list(itertools.takewhile(str.strip, lines[first:]))
+        (tmp_path / name).write_text(textwrap.dedent("\n".join(document)))
+    (tmp_path / "train.py").touch()
+    queue, policy = load_queue(tmp_path / "queue.yaml"), load_policy(tmp_path / "policy.yaml")
+    assert (len(queue.value.jobs), queue.warnings) == (2, ())
+    assert (policy.value.mode.value, policy.warnings) == ("Enforce", ())
+
+
+def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
+    result = run("--resume", tmp_path)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert f"--resume: {tmp_path} is not a folder that kubesprint run wrote" in line
+    assert "Errno" not in line

@@ -12,6 +12,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Computational sprinting for training jobs: which job, when, how hard, for how long.",
+    epilog="Start with `kubesprint doctor` and `kubesprint demo`; your own jobs: `kubesprint run --help`.",
 )
 
 
@@ -38,7 +39,13 @@ def build() -> typer.Typer:
     from kubesprint.apps.run import RunCommand, run
     from kubesprint.apps.simulate import simulate
 
-    for command in (demo, profile, simulate, export, evaluate, explain, doctor, restore):
-        app.command()(command)
-    app.command(cls=RunCommand)(run)
+    app.command(short_help="What can this machine do for a sprint?")(doctor)
+    app.command(short_help="See it work, in three minutes.")(demo)
+    app.command(short_help="Measure the kinds of jobs of a queue.")(profile)
+    app.command(cls=RunCommand, short_help="Run a queue of jobs within a budget.")(run)
+    app.command(short_help="Tell why a job sprinted, or did not.")(explain)
+    app.command(short_help="Put back what a killed run has left.")(restore)
+    app.command(short_help="Simulate a queue; find the best time-out.")(simulate)
+    app.command(short_help="Make a dataset of finished runs.")(export)
+    app.command(short_help="Judge predictors on a dataset.")(evaluate)
     return app

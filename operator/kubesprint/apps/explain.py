@@ -17,14 +17,17 @@ from kubesprint.core.errors import Refused, SprintError
 
 def explain(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that kubesprint run wrote.")],
-    job: Annotated[str, typer.Argument(metavar="JOB", help="The name of a job in it.")],
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="The name of a job in it.", show_default=False)
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> None:
     """Tell the story of one job: its prediction, every decision and why, its sprints and what they cost.
 
-    The run may still go on, or have been killed. Example:
+    The run may still go on, or have been killed. Without JOB the jobs are named. Example:
 
-        kubesprint explain out/demo/model-driven forest-3
+    \b
+      kubesprint explain out/demo/model-driven forest-3
 
     Exit codes: 0 told, 2 no such run or job.
     """
@@ -44,6 +47,8 @@ def _find(story: RunStory, folder: Path, name: str) -> JobStory:
     if name in story.jobs:
         return story.jobs[name]
     names = list(story.jobs)
+    if not name and names:
+        raise Refused(f"JOB: name one of the {len(names)} jobs in {folder}: {', '.join(names)}")
     near = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
     contained = [other for other in names if name.lower() in other.lower() and other not in near]
     hints = (near + contained)[:5] or names[:5]

@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from kubesprint.adapters.files.dataset import EXCLUDED, ExportedRun, write_dataset
-from kubesprint.core.errors import SprintError
+from kubesprint.core.errors import Refused, SprintError
 
 
 def export(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders that kubesprint run wrote.")
+        list[Path],
+        typer.Argument(
+            metavar="DIR... DATASET",
+            help="Folders that kubesprint run wrote, and last the folder to write: new, or empty.",
+        ),
     ],
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder to write: new, or empty.")],
     split: Annotated[
         str, typer.Option(help="What the runs are for: train (to be fitted to) or test (to be scored).")
     ] = "train",
@@ -32,13 +35,18 @@ def export(
 
     Runs of the same rules and arrivals count as repeats of one setting. A setting has one time-out; a
     model-driven run is one if some time-out would have decided as it did, which is rare. The budget of
-    a setting counts in seconds of one job's sprint. Example:
+    a setting counts in seconds of one job's sprint. Examples:
 
-        kubesprint export out/demo/never out/demo/always my-dataset
+    \b
+      kubesprint export out/demo/never out/demo/always my-dataset
+      kubesprint export --split test out/other/never my-test-runs
 
     Exit codes: 0 written, 2 refused: nothing was written, and the message names the folder.
     """
+    *folders, dataset = folders
     try:
+        if not folders:
+            raise Refused(f"{dataset}: name the folders of runs first, and last the DATASET folder to write")
         runs = write_dataset(folders, dataset, split=split, changing=changing_timeouts)
     except SprintError as error:
         typer.echo(f"kubesprint: {error}", err=True)

@@ -43,25 +43,43 @@ class RunCommand(TyperCommand):
 def run(
     context: typer.Context,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="QUEUE.yaml | DIR | -- CMD...", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="QUEUE.yaml | DIR | -- CMD...",
+            show_default=False,
+            help="a JobQueue document; with --resume the folder of a run; or the command of one job",
+        ),
     ] = None,
-    policy: Annotated[Path | None, typer.Option(help="SprintPolicy document; without one: observe")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder for results; must be new or empty")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="SprintPolicy document; without one jobs are only observed")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for results, new or empty; without it out/run-ID")
+    ] = None,
     profile: Annotated[Path | None, typer.Option(help="WorkloadProfiles, from `kubesprint profile`")] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="instead of the policy's: never, always, timeout:90s, model-driven")
+        str | None,
+        typer.Option(
+            help="instead of the policy's: never, always, timeout:DURATION (timeout:90s), model-driven"
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done; start nothing")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="finish the run in DIR (or in --out)")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the summary as JSON, and no progress")
+    ] = False,
     mechanism: Annotated[
-        str, typer.Option(help="how slots get their cores: auto, quota, cpuset, affinity")
+        str, typer.Option(help="how slots get their cores: auto (the best possible), quota, cpuset, affinity")
     ] = "auto",
     bucket: Annotated[
-        str, typer.Option(help="budget level at the start: resume (as last left), full, empty")
+        str,
+        typer.Option(help="budget at the start: resume (as last left; full the first time), full, empty"),
     ] = "resume",
     seed: Annotated[int, typer.Option(help="of the dice that sample future arrivals")] = 1,
-    state_dir: Annotated[Path | None, typer.Option(help="where journal, lock and budget are kept")] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="for journal, lock and budget; by default one a user (see kubesprint doctor)"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Run a queue of jobs on this machine and sprint the right one at the right moment.
@@ -69,16 +87,40 @@ def run(
     Observe (the default) and Recommend start the jobs plainly; under Enforce each runs in a slot that
     is held at the base allocation and raised for sprints, and everything is put back at the end.
 
-    Exit codes: 0 the queue is done, 1 some job failed or results could not be written, 2 refused
-    (nothing was started), 130 or 143 interrupted by SIGINT or SIGTERM.
-
     Examples:
 
-        kubesprint run queue.yaml --policy policy.yaml --profile profiles.yaml --out out/night
+    \b
+      kubesprint run queue.yaml                           # observe
+      kubesprint run queue.yaml --policy policy.yaml --profile profiles.yaml --out out/night
+      kubesprint run --resume out/night
+      kubesprint run --policy policy.yaml -- python3 train.py --epochs 3
 
-        kubesprint run --resume out/night
+    A queue, jobs first come, first served, in so many slots:
 
-        kubesprint run --policy policy.yaml -- python train.py --epochs 3
+    \b
+      apiVersion: kubesprint.dev/v1alpha1
+      kind: JobQueue
+      slots: 1
+      jobs:
+        - {name: a, kind: forest, command: [python3, train.py], arrival: 0s}
+        - {name: b, kind: forest, command: [python3, train.py], arrival: 1m30s}
+
+    A policy; a budget counts extra core-seconds, here 0.6 a second of a sprint:
+
+    \b
+      apiVersion: kubesprint.dev/v1alpha1
+      kind: SprintPolicy
+      spec:
+        mode: Enforce
+        objective: {responseTime: {statistic: Mean}}
+        base: {cpu: 400m}
+        sprint: {cpu: "1"}
+        budget: {capacityCoreSeconds: 60, refillCores: 50m}
+
+    DIR gets events.jsonl, jobs.csv, summary.json, report.html and the jobs' output.
+
+    Exit codes: 0 the queue is done, 1 some job failed, its outcome is unknown, or results could not be
+    written, 2 refused (nothing was started), 130 or 143 interrupted by SIGINT or SIGTERM.
     """
     command: list[str] | None = context.meta.get(COMMAND)
     options = Options(

@@ -210,6 +210,10 @@ def read_origin(path: Path) -> Mapping[str, object]:
     file = path / INPUTS / ORIGIN
     try:
         loaded = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Refused(
+            f"--resume: {path} is not a folder that kubesprint run wrote: it has no {file.name}"
+        ) from error
     except (OSError, ValueError) as error:
         raise Refused(f"--resume: {file} cannot be read: {error}") from error
     if not isinstance(loaded, dict):
