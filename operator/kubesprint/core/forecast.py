@@ -2,15 +2,18 @@
 
 A kind of job is described by its work (seconds at base allocation, with dispersion) and by how much
 faster it runs on the sprint allocation. Both come from a measured profile; finished jobs correct the
-work, and stand in for the profile where there is none.
+work, the latest most, and stand in for the profile where there is none. What all kinds have in common is
+the drift of the node (`core.drift`): it multiplies the work of every job that is not over.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol
 
 from kubesprint.core.allocation import Allocation
+from kubesprint.core.drift import REMEMBERED, Drift, Surprise, drift_of
 from kubesprint.core.units import CoreSeconds, Seconds
 from kubesprint.core.view import View
 from kubesprint.core.workload import JobState, JobView
@@ -20,6 +23,8 @@ PROFILE_WEIGHT = 3.0  # a profile counts as this many finished jobs
 MINIMUM_SAMPLE = Seconds(0.2)  # shorter spans say nothing about a rate
 OVERTIME_SHARE = 0.1  # of the mean: what a job that exceeded its expectation still has to do
 STALE_AFTER = Seconds(10.0)
+HALF_LIFE = 20.0  # after this many further jobs of its kind, a finished job counts half
+LESSONS = 100  # finished jobs of a kind that are remembered; older ones count less than a thirtieth
 
 
 class Basis(StrEnum):
@@ -42,6 +47,7 @@ class KindModel:
     basis: Basis
     samples: int  # finished jobs that shaped it
     sprint_cpu: float = 1.0  # work that a CPU second of a sprint does; a CPU second at base does 1
+    drift: float = 1.0  # of the node: how much of `work` and `cpu` is due to it
 
     @property
     def trusted(self) -> bool:
@@ -60,6 +66,9 @@ class Estimate:
     trusted: bool
     stale: bool
     basis: Basis
+    samples: int = 0  # finished jobs that shaped the kind
+    drift: float = 1.0  # of the node, included in `remaining`
+    learned: float = 1.0  # factor of a learned model, included in `rate`
 
 
 def prior(kind: str, sprint_ratio: float, sprint_cpu: float = 1.0) -> KindModel:
@@ -93,6 +102,8 @@ def estimate_job(job: JobView, model: KindModel) -> Estimate:
         trusted=model.trusted and not stale,
         stale=stale,
         basis=model.basis,
+        samples=model.samples,
+        drift=model.drift,
     )
 
 
@@ -111,57 +122,122 @@ def _work_done(job: JobView, sprint_cpu: float) -> float:
     return job.cpu.value + (sprint_cpu - 1.0) * job.sprint_cpu
 
 
-class Forecaster:
-    """Keeps a model per kind: the profile's, corrected by every finished job."""
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a finished job taught, and the drift of the node when it did."""
 
-    def __init__(self, profiles: Mapping[str, KindModel], base: Allocation, sprint: Allocation) -> None:
+    job: JobView
+    drift: float = 1.0  # factor
+
+
+class Learned(Protocol):
+    """A learned factor on the speed-up of a job, where what is asked is within what was learned from."""
+
+    def factor(self, job: JobView, model: KindModel) -> float | None:
+        """None: outside; the white box answers alone."""
+        ...
+
+
+class Forecaster:
+    """Keeps a model per kind: the profile's, corrected by every finished job, times the node's drift."""
+
+    def __init__(
+        self,
+        profiles: Mapping[str, KindModel],
+        base: Allocation,
+        sprint: Allocation,
+        learned: Learned | None = None,
+    ) -> None:
         self._profiles = dict(profiles)
         self._nominal = sprint.cores * sprint.clock / (base.cores * base.clock)
         self._clock = sprint.clock / base.clock
-        self._finished: dict[str, dict[str, JobView]] = {}
+        self._learned = learned
+        self._lessons: dict[str, list[Lesson]] = {}
+        self._taught: set[str] = set()
+        self._surprises: list[Surprise] = []
+        self._drift = Drift()
         self._models: dict[str, KindModel] = {}
 
     def forecast(self, view: View) -> Mapping[str, Estimate]:
         """Estimates for every job that is not over, by name."""
         self._learn(view.finished())
-        return {
-            job.name: estimate_job(job, self.model(job.kind))
-            for job in view.jobs
-            if job.state is not JobState.FINISHED
-        }
+        return {job.name: self._estimate(job) for job in view.jobs if job.state is not JobState.FINISHED}
+
+    @property
+    def drift(self) -> Drift:
+        """Of the node, as the jobs that finished last show it."""
+        return self._drift
 
     def model(self, kind: str) -> KindModel:
-        """The model of a kind as it stands."""
+        """The model of a kind as it stands, drift included."""
         if kind not in self._models:
-            history = list(self._finished.get(kind, {}).values())
-            self._models[kind] = fit_kind(kind, self._profiles.get(kind), history, self._nominal, self._clock)
+            model, factor = self._fitted(kind), self._drift.factor
+            if model.basis is not Basis.PRIOR:
+                model = replace(
+                    model,
+                    work=Seconds(model.work * factor),
+                    deviation=Seconds(model.deviation * factor),
+                    cpu=CoreSeconds(model.cpu * factor),
+                    drift=factor,
+                )
+            self._models[kind] = model
         return self._models[kind]
 
+    def _estimate(self, job: JobView) -> Estimate:
+        model = self.model(job.kind)
+        estimate = estimate_job(job, model)
+        factor = None if self._learned is None else self._learned.factor(job, model)
+        if factor is None:
+            return estimate
+        return replace(estimate, rate=max(1.0, estimate.rate * factor), learned=factor)
+
+    def _fitted(self, kind: str) -> KindModel:
+        """The model of a kind on a node without drift."""
+        lessons = self._lessons.get(kind, [])
+        return fit_kind(kind, self._profiles.get(kind), lessons, self._nominal, self._clock)
+
     def _learn(self, finished: Sequence[JobView]) -> None:
-        for job in finished:
-            known = self._finished.setdefault(job.kind, {})
-            if job.name not in known and job.succeeded and job.cpu is not None and job.cpu.value > 0:
-                known[job.name] = job
-                self._models.pop(job.kind, None)
+        new = [
+            job
+            for job in finished
+            if job.name not in self._taught and job.succeeded and job.cpu is not None and job.cpu.value > 0
+        ]
+        for job in sorted(new, key=lambda job: job.arrival if job.end is None else job.end):
+            self._taught.add(job.name)
+            self._take_in(job)
+
+    def _take_in(self, job: JobView) -> None:
+        """First what the job says of the node, then what remains for its kind."""
+        expected = self._fitted(job.kind)
+        if expected.trusted and expected.cpu > 0 and expected.work > 0:
+            ratio = _work_done(job, expected.sprint_cpu) / expected.cpu
+            self._surprises.append(Surprise(math.log(ratio), expected.deviation / expected.work))
+            del self._surprises[:-REMEMBERED]
+            self._drift = drift_of(self._surprises)
+        lessons = self._lessons.setdefault(job.kind, [])
+        lessons.append(Lesson(job, self._drift.factor))
+        del lessons[:-LESSONS]
+        self._models.clear()
 
 
 def fit_kind(
-    kind: str, profile: KindModel | None, history: Sequence[JobView], nominal: float, clock: float = 1.0
+    kind: str, profile: KindModel | None, lessons: Sequence[Lesson], nominal: float, clock: float = 1.0
 ) -> KindModel:
-    """The profile corrected by history, history alone, or the prior.
+    """The profile corrected by history, history alone, or the prior; all on a node without drift.
 
     Args:
         kind: its name.
         profile: of the kind, where one was measured.
-        history: finished jobs of the kind.
+        lessons: finished jobs of the kind, the latest last.
         nominal: speed-up of a job that uses all it is given.
         clock: sprint clock / base clock. Without a profile all work is taken to scale with it.
     """
     clock = clock if profile is None else profile.sprint_cpu
-    cpus = [_work_done(job, clock) for job in history if job.cpu is not None]
+    cpus = [_work_done(lesson.job, clock) / lesson.drift for lesson in lessons]
+    weights = [0.5 ** (age / HALF_LIFE) for age in range(len(cpus))][::-1]
     if profile is not None:
-        weight = PROFILE_WEIGHT + len(cpus)
-        cpu = (PROFILE_WEIGHT * profile.cpu + sum(cpus)) / weight
+        total = math.fsum(weight * cpu for weight, cpu in zip(weights, cpus, strict=True))
+        cpu = (PROFILE_WEIGHT * profile.cpu + total) / (PROFILE_WEIGHT + math.fsum(weights))
         scale = cpu / profile.cpu if profile.cpu > 0 else 1.0
         return KindModel(
             kind=kind,
@@ -175,14 +251,24 @@ def fit_kind(
         )
     if not cpus:
         return prior(kind, nominal, clock)
-    return _from_history(kind, history, cpus, nominal, clock)
+    sizes = _weighted(cpus, weights)
+    return _from_history(kind, [lesson.job for lesson in lessons], sizes, nominal, clock)
+
+
+def _weighted(values: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation; a single value is taken to spread by its size."""
+    total = math.fsum(weights)
+    mean = math.fsum(w * v for w, v in zip(weights, values, strict=True)) / total
+    if len(values) < 2:
+        return mean, mean
+    square = math.fsum(w * (v - mean) ** 2 for w, v in zip(weights, values, strict=True)) / total
+    return mean, math.sqrt(square * len(values) / (len(values) - 1))
 
 
 def _from_history(
-    kind: str, history: Sequence[JobView], cpus: Sequence[float], nominal: float, clock: float
+    kind: str, history: Sequence[JobView], sizes: tuple[float, float], nominal: float, clock: float
 ) -> KindModel:
-    mean = sum(cpus) / len(cpus)
-    spread = math.sqrt(sum((c - mean) ** 2 for c in cpus) / max(1, len(cpus) - 1)) if len(cpus) > 1 else mean
+    mean, spread = sizes
     base_rate, sprint_rate = _measured_rates(history, clock)
     if base_rate is None:  # only ever seen sprinting
         base_rate = sprint_rate / nominal if sprint_rate else 1.0
@@ -194,7 +280,7 @@ def _from_history(
         cpu=CoreSeconds(mean),
         rate=max(1.0, rate),
         basis=Basis.HISTORY,
-        samples=len(cpus),
+        samples=len(history),
         sprint_cpu=clock,
     )
 

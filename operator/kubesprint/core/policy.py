@@ -100,6 +100,9 @@ def _decide_one(
         "remaining_base_seconds": estimate.remaining if estimate else None,
         "speed_up": estimate.rate if estimate else None,
         "basis": estimate.basis.value if estimate else None,
+        "finished_of_kind": float(estimate.samples) if estimate else None,
+        "node_drift": estimate.drift if estimate else None,
+        "learned_factor": estimate.learned if estimate else None,
         "queued": float(len(view.queued())),
     }
     verb, reason, sentence, look = _rule(view, job, estimate, trigger, withheld, at=at, sprinting=sprinting)

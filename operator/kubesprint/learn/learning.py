@@ -44,6 +44,9 @@ TREES = 100
 WIDENINGS = (1.0, 3.0)
 """By how much intervals are widened for what the model was off by on unseen runs, at least and at most."""
 
+WORTH = 0.1
+"""A forest has to take away this share of the error on unseen runs: every part needs its keep."""
+
 DOUBT_DRAWS = 60
 NORMAL = 1.4826
 """Standard deviation over median absolute value, of a normal distribution."""
@@ -226,7 +229,7 @@ def _log_error(predicted: float, run: Run) -> float:
 
 
 def _choose(tried: Mapping[Part, _Tried]) -> tuple[Part, str]:
-    """The learned part that helps most on unseen runs, if it helps by more than chance would."""
+    """The part that helps most on unseen runs, if by more than chance would and enough to be worth it."""
     without = np.abs(tried[Part.NOTHING].logs)
     if len(without) == 0:
         return Part.NOTHING, f"fewer than {ENOUGH_RUNS} training runs cannot say whether a forest helps"
@@ -235,7 +238,7 @@ def _choose(tried: Mapping[Part, _Tried]) -> tuple[Part, str]:
         errors = np.abs(tried[part].logs)
         gains = without - errors
         gain, doubt = float(gains.mean()), float(gains.std(ddof=1)) / math.sqrt(len(gains))
-        helps = gain > doubt
+        helps = gain > doubt and gain > WORTH * float(without.mean())
         reasons.append(
             f"{part.value} {'helps' if helps else 'does not help'}: "
             f"mean error {float(errors.mean()):.2%} against {float(without.mean()):.2%} on unseen runs, "

@@ -7,7 +7,7 @@ import pytest
 from engine_bench import finished, running
 from kubesprint.apps.wiring import kind_models
 from kubesprint.core.allocation import Allocation
-from kubesprint.core.forecast import Forecaster, estimate_job, fit_kind
+from kubesprint.core.forecast import Forecaster, Lesson, estimate_job, fit_kind
 from kubesprint.core.profiling import profiles_from
 from kubesprint.core.records import JobRecord
 from kubesprint.core.spec import ProfilePoint, ProfileSpec
@@ -52,7 +52,7 @@ def test_history_counts_the_cpu_seconds_of_a_sprint_for_more() -> None:
     """10 CPU seconds at base, 10 at 1.5 times the clock: a work of 25, at speeds of 0.5 and 1.5."""
     job = finished(running("a"), end=30.0, cpu=20.0)
     seen = replace(job, sprint=10.0, sprint_cpu=10.0)
-    model = fit_kind("fit", None, [seen], 3.0, 1.5)
+    model = fit_kind("fit", None, [Lesson(seen)], 3.0, 1.5)
     assert (model.cpu, model.work, model.rate) == pytest.approx((25.0, 50.0, 3.0))
 
 

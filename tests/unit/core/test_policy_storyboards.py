@@ -161,6 +161,9 @@ def test_a_decision_carries_the_inputs_it_was_taken_on() -> None:
         "remaining_base_seconds": 3.0,
         "speed_up": 1.5,
         "basis": "Profile",
+        "finished_of_kind": 0.0,
+        "node_drift": 1.0,
+        "learned_factor": 1.0,
         "queued": 2.0,
     }
     assert decision.sentence == "a may sprint in 0.25 s. Sprint a job 0.5 s after its arrival."
