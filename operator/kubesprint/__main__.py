@@ -4,7 +4,9 @@
 def main() -> None:
     """Run the command line."""
     from kubesprint.apps.cli import build
+    from kubesprint.apps.delegation import PROGRAM, Program
 
+    PROGRAM.set(Program())
     build()()
 
 

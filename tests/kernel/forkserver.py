@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 Program = Callable[[], object]
-NOT_IN_THE_GUEST = {"numpy", "sklearn"}  # the `learn` extra: what needs it is left out here
+NOT_IN_THE_GUEST = {"numba", "numpy", "sklearn"}  # the `learn` extra: what needs it is left out here
 PROGRAM = "kubesprint.__main__"
 
 

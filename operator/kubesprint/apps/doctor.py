@@ -62,7 +62,9 @@ def examine(fs: PseudoFs, state_dir: Path | None = None) -> Iterator[Finding]:
     yield _groups(view)
     for mechanism in plan.MECHANISMS:
         able = plan.capability(fs, view, mechanism)
-        yield Finding(mechanism, able.possible, able.reason)
+        scoped = not able.possible and _in_scope(fs, view, mechanism)
+        reason = "in a delegated scope, in which a run starts itself" if scoped else able.reason
+        yield Finding(mechanism, able.possible or scoped, reason)
     yield _cpus(fs)
     yield _delegation(fs, view)
     yield _leftovers(fs, view)
@@ -91,10 +93,23 @@ def _delegation(fs: PseudoFs, view: CgroupView) -> Finding:
         return Finding("delegation", False, "systemd does not run here, and is not needed")
     prefix = cgroup_v2.delegation_prefix(fs, view, "run")
     if prefix is not None:
-        return Finding("delegation", True, f"start with: {' '.join(prefix)} kubesprint run ...")
+        return Finding("delegation", True, f"a run starts itself behind: {' '.join(prefix)}")
     if plan.capability(fs, view, "quota").possible:
         return Finding("delegation", True, "this control group is ours to divide")
-    return Finding("delegation", False, "systemd has not delegated the cpu controller to this user")
+    return Finding(
+        "delegation",
+        False,
+        "systemd does not delegate the cpu controller to your user manager, or that does not run; as root: "
+        "systemctl edit user@.service, with [Service] Delegate=cpu cpuset memory pids",
+    )
+
+
+def _in_scope(fs: PseudoFs, view: CgroupView, mechanism: str) -> bool:
+    """Whether a scope of its own would give a run what it does not have here."""
+    if cgroup_v2.delegation_prefix(fs, view, "run") is None or view.unified is None:
+        return False
+    needed = {"quota": "cpu", "cpuset": "cpuset"}[mechanism]
+    return fs.kernel.uid() == 0 or needed in cgroup_v2.user_controllers(fs, view.unified)
 
 
 def _leftovers(fs: PseudoFs, view: CgroupView) -> Finding:

@@ -18,6 +18,7 @@ from kubesprint.adapters.system import SystemClock
 from kubesprint.adapters.wire.quantities import parse_duration
 from kubesprint.apps import run_folder
 from kubesprint.apps.clocks import base_clock_only, choose_clocks
+from kubesprint.apps.delegation import enter_scope
 from kubesprint.apps.documents import load_policy, load_profiles, load_queue, selector_warnings
 from kubesprint.apps.local_jobs import job_environment
 from kubesprint.apps.session import Request
@@ -254,6 +255,7 @@ def _hardware(options: Options, queue: QueueSpec, policy: Policy, run_id: str) -
         return None
     if options.resume and options.out is not None:
         run_id = run_folder.part_id(run_id, run_folder.earlier_part(options.out))
+    enter_scope(options.mechanism)
     hardware = open_slots(PseudoFs(), run_id, queue.slots, policy.base, policy.sprint, options.mechanism)
     refuse_spinners(queue, policy, hardware.plan.mechanism)
     return hardware

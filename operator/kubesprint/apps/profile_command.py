@@ -20,6 +20,7 @@ from kubesprint.adapters.system import SystemClock
 from kubesprint.apps import run_folder
 from kubesprint.apps.board import Board
 from kubesprint.apps.clocks import choose_clocks
+from kubesprint.apps.delegation import enter_scope
 from kubesprint.apps.documents import load_policy, load_queue, write_profiles
 from kubesprint.apps.preparation import refuse_spinners
 from kubesprint.apps.run import lock_state, recover_leftovers
@@ -112,6 +113,7 @@ def _request(queue: QueueSpec, policy: Policy, runs: int, mechanism: str) -> Req
     enforcing = replace(
         policy, mode=Mode.ENFORCE, paused=False, budget=Budget(capacity=UNLIMITED, refill=Cores(0.0))
     )
+    enter_scope(mechanism)
     hardware = open_slots(PseudoFs(), run_id, queue.slots, policy.base, policy.sprint, mechanism)
     refuse_spinners(rounds, enforcing, hardware.plan.mechanism)
     slots = {knob: hardware.sprint_cpus(knob) for knob in hardware.knobs()}

@@ -57,10 +57,16 @@ def built() -> Path:
     return Path(told(HERE / "build"))
 
 
-def told(script: Path) -> str:
+def built_with_systemd(folder: Path) -> Path:
+    """The root of a guest that runs systemd, for the guest in `folder`; raises as `built`."""
+    return Path(told(HERE / "build-systemd", str(folder)))
+
+
+def told(script: Path, *arguments: str) -> str:
     """What `script` prints on stdout. Its stderr is passed on as it comes, and kept for the reason."""
     said: list[str] = []
-    with subprocess.Popen([script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    command = [script, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stderr is not None
         for line in running.stderr:
@@ -77,9 +83,24 @@ def told(script: Path) -> str:
 class Guest:
     """One guest machine, booted by its first command and kept for the next ones. Close it with `stop`."""
 
-    def __init__(self, *, folder: Path, results: Path, say: Callable[[bytes], object] | None = None) -> None:
-        """`folder`: of `built`. `results`: appears as /results. `say`: is given the output as it comes."""
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        results: Path,
+        say: Callable[[bytes], object] | None = None,
+        systemd: Path | None = None,
+    ) -> None:
+        """A guest that is not booted yet.
+
+        Args:
+            folder: of `built`.
+            results: appears as /results.
+            say: is given the output as it comes.
+            systemd: of `built_with_systemd`: then commands run in a service of the guest's systemd.
+        """
         self.results = results
+        self._systemd = systemd
         self.boot_seconds = 0.0
         self._folder = folder
         self._say = say
@@ -132,12 +153,13 @@ class Guest:
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
             *("-serial", "null", "-serial", "null"),  # the ports behind the P-states
             *("-acpitable", f"file={self._folder}/pstates-{CPUS}.aml"),
-            *shared("root", self._folder / "root"),
+            *shared("root", self._systemd or self._folder / "root"),
             *shared("checkout", CHECKOUT),
             *shared("results", self.results, ""),
             *("-kernel", str(self._folder / "vmlinux"), "-initrd", str(self._folder / "initramfs.img")),
             "-append",
-            "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check random.trust_cpu=on",
+            "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check random.trust_cpu=on"
+            + (" guest.systemd systemd.show_status=0 systemd.log_target=journal" if self._systemd else ""),
         ]
 
     def _write(self, line: bytes) -> None:

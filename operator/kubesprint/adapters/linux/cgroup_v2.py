@@ -20,10 +20,12 @@ def place(fs: PseudoFs, view: CgroupView, controller: str, run_id: str) -> Place
     if hierarchy is None:
         raise Refused(f"{controller}: no cgroup v2 is mounted")
     own = hierarchy.own
+    if view.systemd and not _is_delegated(fs, own) and (why := _undelegated(fs, hierarchy, controller)):
+        raise Refused(f"{controller}: {why}")
     check_writable(fs, hierarchy, own, controller)
     if view.systemd and not _handed_over(fs, own):
         raise Refused(f"{controller}: systemd manages {own}; start inside a delegated scope")
-    if controller not in (fs.optional(f"{own}/cgroup.controllers") or "").split():
+    if not _has(fs, own, controller):
         raise Refused(
             f"{controller}: the parent of {own} does not hand this controller down (subtree_control)"
         )
@@ -38,12 +40,29 @@ def true_root(fs: PseudoFs, group: str) -> bool:
     return not fs.kernel.exists(f"{group}/cgroup.type")
 
 
-def _handed_over(fs: PseudoFs, group: str) -> bool:
-    """Is a group under systemd ours to divide? A scope of our name, a mark, or an ordinary user's right."""
+def _has(fs: PseudoFs, group: str, controller: str) -> bool:
+    return controller in (fs.optional(f"{group}/cgroup.controllers") or "").split()
+
+
+def _undelegated(fs: PseudoFs, hierarchy: Hierarchy, controller: str) -> str:
+    """Why an ordinary user cannot have a controller under systemd, and who can change that; empty: can."""
+    if fs.kernel.uid() == 0 or controller in user_controllers(fs, hierarchy):
+        return ""
+    return (
+        "systemd does not delegate it to your user manager (or that does not run); as root: systemctl edit "
+        "user@.service, with [Service] Delegate=cpu cpuset memory pids, then log in again"
+    )
+
+
+def _is_delegated(fs: PseudoFs, group: str) -> bool:
+    """Has systemd handed a group over? A scope of our name, or systemd's mark."""
     name = group.rpartition("/")[2]
-    if name.startswith(PREFIX) and name.endswith(".scope"):
-        return True
-    if fs.kernel.delegated(group):
+    return (name.startswith(PREFIX) and name.endswith(".scope")) or fs.kernel.delegated(group)
+
+
+def _handed_over(fs: PseudoFs, group: str) -> bool:
+    """Is a group under systemd ours to divide? Handed over, or an ordinary user's right."""
+    if _is_delegated(fs, group):
         return True
     return fs.kernel.uid() != 0 and fs.kernel.writable(f"{group}/cgroup.subtree_control")
 
@@ -56,7 +75,9 @@ def delegation_prefix(fs: PseudoFs, view: CgroupView, unit: str) -> tuple[str, .
     hierarchy = view.unified
     if not view.systemd or hierarchy is None or "cpu" not in view.controllers:
         return None
-    if view.controllers["cpu"].version != 2 or _handed_over(fs, hierarchy.own):
+    if view.controllers["cpu"].version != 2:
+        return None
+    if _is_delegated(fs, hierarchy.own) and _has(fs, hierarchy.own, "cpu"):
         return None
     common = ("--scope", "--quiet", "--collect", "--property=Delegate=yes", f"--unit={PREFIX}{unit}", "--")
     if fs.kernel.uid() == 0:

@@ -16,7 +16,8 @@ MECHANISMS = ("quota", "cpuset", "affinity")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HOW = (
     "run as root with /sys/fs/cgroup writable, or start inside a control group that is delegated to you "
-    "(systemd: systemd-run --user --scope -p Delegate=yes), or ask for whole cores"
+    "(systemd: kubesprint run starts itself in one where it can; by hand: systemd-run --user --scope "
+    "-p Delegate=yes, as root without --user), or ask for whole cores"
 )
 
 

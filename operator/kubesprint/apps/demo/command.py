@@ -22,6 +22,7 @@ from kubesprint.adapters.linux.cgroup import discover, ours
 from kubesprint.adapters.linux.hardware import open_slots
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.adapters.wire.quantities import parse_duration
+from kubesprint.apps.delegation import enter_scope
 from kubesprint.apps.demo import plan
 from kubesprint.apps.documents import load_policy, load_queue, write_profiles
 from kubesprint.apps.dry_run import rehearse_queue
@@ -106,6 +107,7 @@ def _stage(folder: Path, state: Path, size: plan.Size, console: Console) -> Stag
     if folder.exists() and any(folder.iterdir()):
         raise Refused(f"--out: {folder} is not empty; choose another folder")
     speeds, mechanism = plan.BY_QUOTA, "quota"
+    enter_scope(mechanism)
     try:
         _try_mechanism(speeds, mechanism, size)
     except Refused as error:
