@@ -205,3 +205,10 @@ def test_only_the_clocks_of_the_cpus_in_use_are_moved() -> None:
     assert open_clocks(fs, "1800MHz", "Turbo", frozenset({2, 3})).knobs() == ("policy2",)
     with pytest.raises(Gone, match="no cpufreq"):
         open_clocks(fs, "1800MHz", "Turbo", frozenset({3}))
+
+
+def test_a_policy_whose_cpus_are_offline_is_nobodys_clock() -> None:
+    kernel = ScriptedFs()
+    ScriptedPolicy(kernel, 0, TABLE)
+    ScriptedPolicy(kernel, 1, TABLE).online = False
+    assert open_clocks(PseudoFs(kernel), "1800MHz").knobs() == ("policy0",)

@@ -5,16 +5,16 @@ what is read back counts. Bounds move with boost and firmware, so none is kept b
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from kubesprint.adapters.linux import cpulist
 from kubesprint.adapters.linux.addresses import HOST, AddressBook, Target, settle_seconds
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.clocks import ClockDomain
-from kubesprint.core.errors import Gone, Refused, SprintError
+from kubesprint.core.errors import Gone, Refused, SprintError, Unavailable
 from kubesprint.core.units import KiloHertz
 from kubesprint.engine.ports import Address, Write
 
@@ -291,7 +291,7 @@ def open_clocks(
         Gone: there are no clocks here, and nothing that the user can do about it.
         Refused: they cannot be moved as asked for, with the remedy.
     """
-    policies = [policy for policy in map(partial(read_policy, fs), names(fs)) if _concerns(policy, cpus)]
+    policies = [policy for policy in _online(fs) if cpus is None or policy.cpus & cpus]
     if not policies:
         raise Gone("no clock can be set here: this machine has no cpufreq (usual for virtual machines)")
     bases, sprints, switches = dict[str, KiloHertz](), dict[str, KiloHertz](), dict[str, None]()
@@ -310,8 +310,11 @@ def open_clocks(
     )
 
 
-def _concerns(policy: Policy, cpus: frozenset[int] | None) -> bool:
-    return cpus is None or bool(policy.cpus & cpus)
+def _online(fs: PseudoFs) -> Iterator[Policy]:
+    """Every policy with a CPU that is online; of the others the kernel tells nothing (EBUSY)."""
+    for name in names(fs):
+        with suppress(Unavailable, Gone):
+            yield read_policy(fs, name)
 
 
 def _sprint(policy: Policy, wish: str) -> tuple[KiloHertz, str | None]:
