@@ -22,6 +22,7 @@ from kubesprint.adapters.system import SystemClock
 from kubesprint.apps.clocks import Clocks
 from kubesprint.apps.keeper_link import KeeperLink
 from kubesprint.apps.local_jobs import JOB_MARK, LocalJobs, Place, job_environment
+from kubesprint.apps.model_memory import MODEL, RememberingForecaster
 from kubesprint.apps.places import places_of
 from kubesprint.apps.recovery import restore_from_journal
 from kubesprint.apps.run_folder import RunFolder
@@ -239,7 +240,10 @@ class Session:
 
     def _engine(self, jobs: LocalJobs) -> Engine:
         request, policy = self._request, self._request.policy
-        forecaster = Forecaster(request.models, policy.base, policy.sprint)
+        forecaster = RememberingForecaster(request.models, policy.base, policy.sprint)
+        forecaster.remember_in(
+            self._folder.path / MODEL, lambda line: self._log.warn(self._clock.now(), line)
+        )
         nodes: Nodes = self._link if self._link is not None else NobodyHolds()  # type: ignore[assignment]
         return Engine(
             EngineSettings(

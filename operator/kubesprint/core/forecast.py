@@ -10,13 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from kubesprint.core.allocation import Allocation
 from kubesprint.core.drift import REMEMBERED, Drift, Surprise, drift_of
+from kubesprint.core.errors import Corrupt
 from kubesprint.core.units import CoreSeconds, Seconds
 from kubesprint.core.view import View
-from kubesprint.core.workload import JobState, JobView
+from kubesprint.core.workload import JobState, JobView, Reading
 
 TRUSTED_AFTER = 3  # finished jobs of a kind that has no profile
 PROFILE_WEIGHT = 3.0  # a profile counts as this many finished jobs
@@ -130,6 +131,41 @@ class Lesson:
     drift: float = 1.0  # factor
 
 
+def _written(lesson: Lesson) -> dict[str, Any]:
+    job = lesson.job
+    return {
+        "name": job.name,
+        "kind": job.kind,
+        "arrival": job.arrival,
+        "start": job.start,
+        "end": job.end,
+        "cpu": None if job.cpu is None else job.cpu.value,
+        "sprint": job.sprint,
+        "sprint_cpu": job.sprint_cpu,
+        "drift": lesson.drift,
+    }
+
+
+def _read(document: Mapping[str, Any]) -> Lesson:
+    start, end = document["start"], document["end"]
+    cpu, drift = float(document["cpu"]), float(document["drift"])
+    if not (cpu > 0 and drift > 0):
+        raise ValueError(f"CPU time {cpu} and drift {drift} are above 0")
+    job = JobView(
+        name=str(document["name"]),
+        kind=str(document["kind"]),
+        state=JobState.FINISHED,
+        arrival=Seconds(float(document["arrival"])),
+        start=None if start is None else Seconds(float(start)),
+        end=None if end is None else Seconds(float(end)),
+        cpu=Reading(value=cpu, age=Seconds(0.0)),
+        sprint=Seconds(float(document["sprint"])),
+        sprint_cpu=CoreSeconds(float(document["sprint_cpu"])),
+        succeeded=True,
+    )
+    return Lesson(job, drift)
+
+
 class Learned(Protocol):
     """A learned factor on the speed-up of a job, where what is asked is within what was learned from."""
 
@@ -168,6 +204,11 @@ class Forecaster:
         """Of the node, as the jobs that finished last show it."""
         return self._drift
 
+    @property
+    def taught(self) -> int:
+        """How many jobs have taught something."""
+        return len(self._taught)
+
     def model(self, kind: str) -> KindModel:
         """The model of a kind as it stands, drift included."""
         if kind not in self._models:
@@ -182,6 +223,33 @@ class Forecaster:
                 )
             self._models[kind] = model
         return self._models[kind]
+
+    def memory(self) -> dict[str, Any]:
+        """All that was learnt, as JSON values, for whoever goes on with this run after a restart."""
+        return {
+            "lessons": [_written(lesson) for kind in sorted(self._lessons) for lesson in self._lessons[kind]],
+            "taught": sorted(self._taught),
+            "surprises": [[one.log_ratio, one.spread] for one in self._surprises],
+        }
+
+    def recall(self, memory: Any) -> None:
+        """Take over what an earlier part of the run has learnt, before anything else is learnt.
+
+        Raises:
+            Corrupt: it is not what `memory` gives; nothing of it is taken over.
+        """
+        try:
+            lessons = [_read(one) for one in memory["lessons"]]
+            taught = {str(name) for name in memory["taught"]}
+            surprises = [Surprise(float(ratio), float(spread)) for ratio, spread in memory["surprises"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Corrupt(f"it does not hold what was learnt: {type(error).__name__}: {error}") from error
+        self._lessons = {}
+        for lesson in lessons:
+            self._lessons.setdefault(lesson.job.kind, []).append(lesson)
+        self._taught, self._surprises = taught, surprises
+        self._drift = drift_of(surprises)
+        self._models.clear()
 
     def _estimate(self, job: JobView) -> Estimate:
         model = self.model(job.kind)
