@@ -38,6 +38,7 @@ class Alternative:
     """A time-out for everybody, and triggers of their own for some jobs, by place in every scenario."""
 
     timeout: Seconds
+    crowd: int = 0
     triggers: Mapping[int, Seconds] = field(default_factory=lambda: _NONE)
 
 
@@ -92,7 +93,7 @@ def one_by_one(simulate: QueueSimulator) -> Evaluator:
 
 def _score(question: Question, simulate: QueueSimulator, alternative: Alternative) -> Score:
     values, sprints, longest = [], [], 0.0
-    rules = replace(question.rules, timeout=alternative.timeout)
+    rules = replace(question.rules, timeout=alternative.timeout, crowd=alternative.crowd)
     from_arrival = rules.clock is TriggerClock.ARRIVAL
     for scenario in question.scenarios:
         jobs = _as_chosen(scenario, alternative, rules, question.present)

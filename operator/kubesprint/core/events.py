@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from kubesprint.core.queueing import (
     MANY_CYCLES,
+    SHORTEST_THRESHOLD,
     SLACK,
     bucket_rules,
     first_level,
@@ -59,6 +60,9 @@ class _Servers:
         self.heap: list[tuple[float, int, int]] = []  # instant, job, version
         self.outcomes: dict[int, Outcome] = {}
         self.queue = [i for i, job in enumerate(jobs) if job.started is None]
+        self.head = 0  # place in the queue of the next job to start
+        self.tail = 0  # place in the queue of the next job to arrive, as far as anybody counts them
+        self.crowd = rules.crowd if rules.capacity >= SHORTEST_THRESHOLD else 0
 
     # the bucket
 
@@ -108,8 +112,7 @@ class _Servers:
             (t for t, i, version in self.heap if i not in self.sprinting and self.is_due(i, version)),
             default=math.inf,
         )
-        if self.free and self.queue:
-            horizon = min(horizon, self.jobs[self.queue[-1]].arrival)
+        horizon = min(horizon, self.next_arrival(now))
         cycles = math.floor(min(cycles, (horizon - now) / (lasts + pause))) - 1
         if cycles < MANY_CYCLES:
             return
@@ -217,7 +220,10 @@ class _Servers:
         """Put a job on a server."""
         job = self.jobs[i]
         start = now if job.started is None else job.started
-        running = _Running(start, now, job.work, job.rate, trigger_instant(job, self.rules, start))
+        trigger = trigger_instant(job, self.rules, start)
+        if self.crowded() and job.trigger is None:
+            trigger = min(trigger, now)
+        running = _Running(start, now, job.work, job.rate, trigger)
         self.free -= 1
         self.running[i] = running
         if job.started is not None and job.sprinting:
@@ -231,22 +237,46 @@ class _Servers:
         else:
             self.expect_trigger(i, running)
 
+    # the queue
+
+    def next_arrival(self, now: float) -> float:
+        """When the head of the queue starts, if a server is free; else who comes next, if that matters."""
+        place = self.head if self.free > 0 else self.tail if self.crowd else len(self.queue)
+        return max(now, self.jobs[self.queue[place]].arrival) if place < len(self.queue) else math.inf
+
+    def crowded(self) -> bool:
+        """Whether enough jobs wait for all to sprint."""
+        return 0 < self.crowd <= self.tail - self.head
+
+    def on_arrival(self, now: float) -> None:
+        """The head of the queue starts, or somebody joins the queue."""
+        if self.free > 0:
+            self.head += 1
+            self.tail = max(self.tail, self.head)
+            self.start(self.queue[self.head - 1], now)
+            return
+        self.tail += 1
+        if self.crowded():
+            for i, job in sorted(self.running.items()):
+                if job.trigger > now and self.jobs[i].trigger is None:
+                    job.trigger = now
+                    if i not in self.sprinting:
+                        self.on_trigger(i, job, now)
+
     def run(self) -> None:
         """Go from event to event until every job has ended."""
         heap, jobs, running = self.heap, self.jobs, self.running
         for i, job in enumerate(jobs):
             if job.started is not None:
                 self.start(i, self.now)
-        self.queue.reverse()
-        queue, now = self.queue, self.now
-        while queue or running:
+        now = self.now
+        while self.head < len(self.queue) or running:
             due = heap[0][0] if heap else math.inf
-            if queue and self.free > 0:
-                arrival = max(now, jobs[queue[-1]].arrival)
-                if arrival <= due and arrival <= self.bucket_event:
-                    now = arrival
-                    self.start(queue.pop(), now)
-                    continue
+            arrival = self.next_arrival(now)
+            if arrival < math.inf and arrival <= due and arrival <= self.bucket_event:
+                now = arrival
+                self.on_arrival(now)
+                continue
             if self.bucket_event < due:
                 now = max(now, self.bucket_event)
                 self.on_bucket(now)

@@ -1,9 +1,9 @@
-"""One step of policy improvement: should the jobs that run now differ from the best time-out?
+"""One step of policy improvement: should the jobs that run now differ from the best rule?
 
-A time-out cannot see the queue. Whether anybody waits behind a job is known now, though, and that is
-what decides how much a second of sprint is worth: it shortens the response of the job and of everybody
-behind it. So, with all others under the best time-out, each way to sprint or hold the running jobs is
-simulated on the same futures. The best of these is never worse than the time-out, in the simulation.
+A rule for everybody cannot see what is known now: who runs, how far, and how many wait. That
+decides how much a second of sprint is worth: it shortens the response of the job and of everybody
+behind it. So, with all others under the best rule, each way to sprint or hold the running jobs is
+simulated on the same futures. The best of these is never worse than the rule, in the simulation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from types import MappingProxyType
 from kubesprint.core.batch import Alternative, Answers
 from kubesprint.core.policy import JobTrigger
 from kubesprint.core.reasons import Reason
-from kubesprint.core.search import SearchResult, mean_work, search_answers
+from kubesprint.core.search import SearchResult, mean_work, search_answers, search_crowd
 from kubesprint.core.simulation import SimJob
 from kubesprint.core.units import FOREVER, Seconds
 from kubesprint.core.view import View
 
 WORTH_DIFFERING = 1e-6
-"""Relative gain below which the time-out that holds for all also holds for the running jobs."""
+"""Relative gain below which the rule for all also holds for the running jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,12 @@ class Scene:
     answers: Answers  # to the question of these scenarios
 
     def search(self) -> SearchResult:
-        """The best time-out for everybody."""
-        return search_answers(self.answers, mean_work(self.scenarios))
+        """The best rule for everybody: a time-out, a number of waiting jobs, or both."""
+        return search_crowd(self.answers, search_answers(self.answers, mean_work(self.scenarios)))
 
 
-def improve(view: View, scene: Scene, timeout: Seconds) -> Mapping[str, JobTrigger]:
-    """Triggers of their own for the running jobs, if that is better than the time-out; else none."""
+def improve(view: View, scene: Scene, rule: SearchResult) -> Mapping[str, JobTrigger]:
+    """Triggers of their own for the running jobs, if that is better than the rule; else what it says now."""
     running = [job.name for job in view.running()]
     if not running or not scene.scenarios:
         return MappingProxyType({})
@@ -44,11 +44,8 @@ def improve(view: View, scene: Scene, timeout: Seconds) -> Mapping[str, JobTrigg
     choices = _choices(running)
     scores = scene.answers(
         [
-            Alternative(timeout=timeout),
-            *(
-                _alternative(scene.jobs, names, running, sprinters, timeout, view.now)
-                for sprinters in choices
-            ),
+            Alternative(timeout=rule.timeout, crowd=rule.crowd),
+            *(_alternative(scene.jobs, names, running, sprinters, rule, view.now) for sprinters in choices),
         ]
     )
     plain = best = scores[0].value
@@ -57,7 +54,7 @@ def improve(view: View, scene: Scene, timeout: Seconds) -> Mapping[str, JobTrigg
         if score.value < best * (1.0 - WORTH_DIFFERING):
             best, chosen = score.value, sprinters
     if chosen is None:
-        return MappingProxyType({})
+        return _crowded(view, rule.crowd)
     queued = len(view.queued())
     return {
         name: _own(name, sprints=name in chosen, now=view.now, queued=queued, best=best, plain=plain)
@@ -76,7 +73,7 @@ def _alternative(
     names: Sequence[str],
     running: Sequence[str],
     sprinters: frozenset[str],
-    timeout: Seconds,
+    rule: SearchResult,
     now: Seconds,
 ) -> Alternative:
     """Each running job sprints from now to its end, or stays at base; one with a trigger of its own keeps it.
@@ -84,7 +81,8 @@ def _alternative(
     That is a job which is not trusted, or not selected.
     """
     return Alternative(
-        timeout=timeout,
+        timeout=rule.timeout,
+        crowd=rule.crowd,
         triggers={
             place: now if name in sprinters else FOREVER
             for place, (name, job) in enumerate(zip(names, jobs, strict=True))
@@ -93,9 +91,19 @@ def _alternative(
     )
 
 
+def _crowded(view: View, crowd: int) -> Mapping[str, JobTrigger]:
+    """All that run sprint while enough jobs wait."""
+    queued = len(view.queued())
+    if not 0 < crowd <= queued:
+        return MappingProxyType({})
+    sentence = f"{queued} wait, and from {crowd} on it is best that all that run sprint."
+    trigger = JobTrigger(at=view.now, reason=Reason.TRIGGER_REACHED, sentence=sentence)
+    return {job.name: trigger for job in view.running()}
+
+
 def _own(name: str, *, sprints: bool, now: Seconds, queued: int, best: float, plain: float) -> JobTrigger:
     behind = f"with {queued} waiting" if queued else "with nobody waiting"
-    gain = f"{best:.2f} s in place of {plain:.2f} s by the best time-out"
+    gain = f"{best:.2f} s in place of {plain:.2f} s by the best rule"
     if sprints:
         sentence = f"{name} is worth sprinting now, {behind}: {gain}."
         return JobTrigger(at=now, reason=Reason.TRIGGER_REACHED, sentence=sentence)

@@ -82,7 +82,7 @@ class ModelDriven:
         return self._last
 
     def _choose(self, view: View, estimates: Mapping[str, Estimate], *, again: bool) -> Trigger:
-        """First the best time-out for everybody, then whether those that run now should differ from it."""
+        """First the best rule for everybody, then whether those that run now should differ from it."""
         present, futures = present_jobs(view, estimates), self._futures(view)
         scene = self._scene(view, present, futures)
         if scene is None:
@@ -90,12 +90,12 @@ class ModelDriven:
         else:
             if again or self._result is None:
                 self._result = scene.search()
-            own = improve(view, scene, self._result.timeout)
+            own = improve(view, scene, self._result)
         result = self._result
         name = self._settings.statistic.value.lower()
         sentence = (
             f"{len(result.curve)} time-outs simulated over {len(present)} jobs and {len(futures)} futures: "
-            f"{_spoken(result.timeout)} gives the lowest {name} response, {result.value:.2f} s "
+            f"{_spoken(result)} gives the lowest {name} response, {result.value:.2f} s "
             f"(never sprinting: {result.curve[-1].value:.2f} s)."
         )
         return Trigger(
@@ -136,8 +136,12 @@ class ModelDriven:
         )
 
 
-def _spoken(timeout: Seconds) -> str:
-    return "never" if timeout == FOREVER else f"{timeout:.2f} s"
+def _spoken(found: SearchResult) -> str:
+    if not found.crowd:
+        return "never" if found.timeout == FOREVER else f"{found.timeout:.2f} s"
+    crowd = "1 waits" if found.crowd == 1 else f"{found.crowd} wait"
+    alone = f"sprinting as soon as {crowd}"
+    return alone if found.timeout == FOREVER else f"{found.timeout:.2f} s, or as soon as {crowd},"
 
 
 def present_jobs(view: View, estimates: Mapping[str, Estimate]) -> list[SimJob]:

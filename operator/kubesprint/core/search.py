@@ -7,16 +7,20 @@ grid comes first and is never skipped.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from kubesprint.core.batch import Alternative, Answers, Evaluator, Question
+from kubesprint.core.futures import Dice
 from kubesprint.core.simulation import Present, SimJob, SprintRules
 from kubesprint.core.spec import Statistic
 from kubesprint.core.units import FOREVER, Seconds
 
 TIE = 1e-9
 """Values that differ by less than this share are equal; the larger time-out, which spends less, wins."""
+
+CROWDS = (1, 2, 3, 4, 6, 9)
+"""Numbers of waiting jobs that are tried as a trigger."""
 
 _LONGEST_GRID = 400
 
@@ -37,6 +41,7 @@ class SearchResult:
     timeout: Seconds
     value: Seconds
     curve: tuple[Candidate, ...]
+    crowd: int = 0  # so many waiting jobs make all sprint whatever the time-out; 0: no such rule
 
 
 NOTHING_TO_DO = SearchResult(
@@ -105,6 +110,66 @@ def search_answers(
         known = [c.timeout for c in curve]
         curve += _try(answers, _halves(known, known.index(best_of(curve).timeout), longest))
         curve.sort(key=lambda c: c.timeout)
+    best = best_of(curve)
+    return SearchResult(timeout=best.timeout, value=best.value, curve=tuple(curve))
+
+
+def search_crowd(answers: Answers, found: SearchResult) -> SearchResult:
+    """Whether to sprint as soon as so many jobs wait is better, beside the best time-out or instead of it."""
+    rules = [(timeout, crowd) for timeout in dict.fromkeys((found.timeout, FOREVER)) for crowd in CROWDS]
+    scores = answers([Alternative(timeout=timeout, crowd=crowd) for timeout, crowd in rules])
+    best = min(range(len(rules)), key=lambda place: (scores[place].value, -rules[place][1]))
+    if scores[best].value >= found.value * (1.0 - TIE):
+        return found
+    timeout, crowd = rules[best]
+    return replace(found, timeout=timeout, crowd=crowd, value=scores[best].value)
+
+
+def anneal_timeout(
+    scenarios: Sequence[Sequence[SimJob]],
+    rules: SprintRules,
+    servers: int,
+    evaluator: Evaluator,
+    dice: Dice,
+    *,
+    present: Present | None = None,
+    statistic: Statistic = Statistic.MEAN,
+    steps: int = 50,
+) -> SearchResult:
+    """Simulated annealing over the time-out, as published for this problem: to compare `search_timeout` with.
+
+    A neighbour is drawn uniformly around the present time-out, from a window that narrows with the
+    temperature; a worse one is taken with probability exp(-loss / temperature). One simulation a step, so
+    nothing is evaluated side by side, and which optimum is found depends on the dice.
+
+    Args:
+        scenarios: at least one, none empty; further arguments as in `search_timeout`.
+        rules: all but the time-out.
+        servers: jobs that run at once.
+        evaluator: simulates a time-out.
+        dice: uniform numbers in [0, 1).
+        present: where the simulations start.
+        statistic: of the response time.
+        steps: time-outs that are tried, "never" not counted.
+    """
+    question = Question(
+        scenarios=scenarios, rules=rules, servers=servers, present=present or Present(), statistic=statistic
+    )
+    answers = evaluator(question)
+    never = answers([Alternative(timeout=FOREVER)])[0]
+    longest, tried = never.longest, {FOREVER: Candidate(FOREVER, never.value, never.sprint)}
+    at = _try(answers, [Seconds(dice() * longest)])[0]
+    tried[at.timeout] = at
+    for step in range(1, steps):
+        warmth = 1.0 - step / steps
+        centre = min(at.timeout, longest)
+        near = Seconds(min(longest, max(0.0, centre + (2.0 * dice() - 1.0) * warmth * longest)))
+        other = tried.get(near) or _try(answers, [near])[0]
+        tried[near] = other
+        loss = (other.value - at.value) / never.value
+        if loss <= 0 or dice() < math.exp(-loss / (0.1 * warmth)):
+            at = other
+    curve = sorted(tried.values(), key=lambda c: c.timeout)
     best = best_of(curve)
     return SearchResult(timeout=best.timeout, value=best.value, curve=tuple(curve))
 

@@ -10,6 +10,8 @@ sprints for a second drains one. The semantics, decided once and shared by every
 - n sprinting jobs drain n per second (`Paused`: no refill meanwhile) or n - refill (`Continuous`);
 - when the bucket is empty all sprinters revert; at the threshold all waiting jobs start, the oldest
   first; a job that triggers while others sprint joins if the bucket holds the threshold then;
+- if there is a crowd (a number of jobs), a job that runs when so many wait for a server, or starts while
+  they do, is triggered and stays so, whatever the time-out; not one with a trigger of its own;
 - a toggle cost, if any, is bucket and wall time spent without progress at each start of a sprint.
 """
 
@@ -34,6 +36,7 @@ class SprintRules:
     """A policy in the units of the simulator."""
 
     timeout: Seconds = FOREVER  # inf = never; 0 = always until empty
+    crowd: int = 0  # so many waiting jobs trigger all that run; 0: however many
     clock: TriggerClock = TriggerClock.ARRIVAL
     capacity: Seconds = Seconds(0.0)  # sprint seconds
     refill: float = 0.0  # sprint seconds per second

@@ -1,10 +1,11 @@
 """What the model-driven strategy promises, whatever it chooses."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kubesprint.adapters.virtual.machine import VirtualJob
-from kubesprint.core.batch import one_by_one
+from kubesprint.core.batch import Alternative, Score, one_by_one
 from kubesprint.core.budget import Budget
 from kubesprint.core.decision import Decision, Verb
 from kubesprint.core.events import simulate_servers
@@ -112,3 +113,27 @@ def test_a_sprint_that_adds_nothing_is_simulated_as_no_budget_and_not_divided_by
     trigger = strategy().choose(idle, estimates(idle.jobs, MODELS), hurry=False)
 
     assert (idle.cost_rate, trigger.after) == (0.0, float("inf"))
+
+
+def liking(crowd: int) -> ModelDriven:
+    """A strategy whose simulator finds one crowd best, and no exception from it better."""
+
+    def answers(alternatives: Sequence[Alternative]) -> Sequence[Score]:
+        good = [a.crowd == crowd and not a.triggers for a in alternatives]
+        return [Score(value=1.0 if g else 2.0, sprint=0.0, longest=10.0) for g in good]
+
+    return ModelDriven(lambda _: answers, MODELS.__getitem__, lambda: random.Random(1).random, SETTINGS)
+
+
+def test_when_enough_wait_all_that_run_are_to_sprint_and_are_told_why() -> None:
+    seen = busy()
+    trigger = liking(2).choose(seen, estimates(seen.jobs, MODELS), hurry=False)
+    assert {name: own.at for name, own in trigger.own.items()} == {"a": seen.now}
+    assert "2 wait" in trigger.own["a"].sentence
+    assert "as soon as 2 wait" in trigger.sentence
+
+
+def test_while_too_few_wait_nobody_is_told_to_sprint_for_it() -> None:
+    seen = busy()
+    trigger = liking(3).choose(seen, estimates(seen.jobs, MODELS), hurry=False)
+    assert trigger.own == {}
