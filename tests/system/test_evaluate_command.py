@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from kubesprint.adapters.files.charts import SHAPES
 from kubesprint.apps.evaluate import evaluate
+from kubesprint.learn.baselines import Simulated
 from synthetic_dataset import Synthetic
 
 APP = typer.Typer()
@@ -102,6 +103,14 @@ def test_a_drawing_of_many_predictors_shows_as_many_as_can_be_told_apart(
     run(dataset, *arguments, "--out", tmp_path / "c.svg")
     drawing = (tmp_path / "c.svg").read_text()
     assert sum(f">{name}</text>" in drawing for name in names) == min(len(names), len(SHAPES))
+
+
+def test_a_card_with_a_number_that_json_does_not_know_does_no_harm(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Simulated, "card", {"error": float("nan"), "most": float("inf")})
+    cards = answer(run(dataset, "--json", "--predictor", "marginal"))["details"]["cards"]
+    assert cards == {"marginal": {"error": None, "most": "inf"}}
 
 
 # --- refusals ---------------------------------------------------------------------------------------

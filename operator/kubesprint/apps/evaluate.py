@@ -13,6 +13,7 @@ from kubesprint.adapters.files.charts import SHAPES, Series
 from kubesprint.adapters.files.dataset_reader import read_dataset
 from kubesprint.adapters.files.durable import replace_whole
 from kubesprint.adapters.files.prediction_chart import prediction_chart
+from kubesprint.adapters.files.results import finite
 from kubesprint.apps.simulators import PLAIN, fastest_simulators
 from kubesprint.core.errors import Refused, SprintError
 from kubesprint.core.simulation import QueueSimulator
@@ -119,7 +120,7 @@ def _writer(file: Path) -> Callable[[Evaluation], str]:
 
 
 def _json(evaluation: Evaluation) -> str:
-    return json.dumps(as_json(evaluation), indent=2, allow_nan=False) + "\n"
+    return json.dumps(finite(as_json(evaluation)), indent=2, allow_nan=False) + "\n"
 
 
 def _csv(evaluation: Evaluation) -> str:
