@@ -385,7 +385,7 @@ def test_the_next_run_waits_for_a_keeper_that_still_restores(place: Place, mecha
         until(lambda: len(place.events("run")) == 2)
         (place.folder / "go").touch()
         assert resumed.wait(PATIENCE) == 1  # nobody knows the outcome of a
-    assert "waiting 5 s at most" in said
+    assert "waiting 30 s at most" in said
     assert "its keeper still restores" in said
     assert place.exits() == {"a": ""}
     assert place.summary()["jobs"] == {"finished": 0, "failed": 0, "unknown": 1, "unfinished": 0}

@@ -14,7 +14,7 @@ from kubesprint.core.units import Seconds
 from kubesprint.engine.keeper_hand import place
 from kubesprint.engine.keeper_restore import put_back
 
-WAIT_FOR_KEEPER = Seconds(5.0)
+WAIT_FOR_KEEPER = Seconds(30.0)
 """How long a keeper that still restores is waited for: it needs some tenths of a second."""
 
 _POLL = 0.1
