@@ -91,6 +91,7 @@ def describe(request: Request) -> str:
         f"strategy {request.setting}",
         f"base {policy.base.cores:g} cores, sprint {policy.sprint.cores:g} cores, "
         f"budget {request.bucket.level:g} of {policy.budget.capacity:g} core-seconds",
+        *(f"warning: {warning}" for warning in request.warnings),
     ]
     if request.hardware is None:
         lines.append("jobs would be started plainly; nothing on this machine would change")
