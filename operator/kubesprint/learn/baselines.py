@@ -65,11 +65,14 @@ class Simulated:
     def card(self) -> Mapping[str, object]:
         """What it believes."""
         known = self._table.known if self._table else {}
-        guessed = {f"{mechanism}/{kind}": rates.guessed for (mechanism, kind), rates in known.items()}
+        doubts = {
+            f"{mechanism}/{kind}": rates.doubt(sprints=self._belief is Belief.MEASURED)
+            for (mechanism, kind), rates in known.items()
+        }
         return {
             "sprint": self._belief.value,
             "work": "profile and training jobs" if self._refreshed else "profile, else training jobs",
-            "guessed": {where: why for where, why in guessed.items() if why},
+            "guessed": {where: why for where, why in doubts.items() if why},
         }
 
     def predict(self, case: Case) -> Prediction:
@@ -77,7 +80,8 @@ class Simulated:
         if self._table is None:
             raise ValueError(f"{self.name} was not fitted")
         kinds = {kind: self._believed(self._table.of(case.mechanism, kind), case) for kind in set(case.kinds)}
-        notes = sorted({rates.guessed for rates in kinds.values() if rates.guessed})
+        sprints = self._belief is Belief.MEASURED and case.rules.timeout < FOREVER
+        notes = sorted({doubt for rates in kinds.values() if (doubt := rates.doubt(sprints=sprints))})
         responses = simulate_case(
             case,
             [kinds[kind] for kind in case.kinds],

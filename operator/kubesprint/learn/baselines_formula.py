@@ -55,7 +55,8 @@ class Formula:
         if self._table is None:
             raise ValueError(f"{self.name} was not fitted")
         rates = [self._table.of(case.mechanism, kind) for kind in case.kinds]
-        notes = sorted({one.guessed for one in rates if one.guessed})
+        sprints = case.rules.timeout < math.inf
+        notes = sorted({doubt for one in rates if (doubt := one.doubt(sprints=sprints))})
         queue = _fixed_point(case, rates)
         tail = queue.wait / queue.load * math.log(queue.load / 0.05) if queue.load > 0.05 else 0.0
         return Prediction(

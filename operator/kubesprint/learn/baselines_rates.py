@@ -31,6 +31,11 @@ class KindRates:
     speedup: float  # speed in a sprint over speed at base, at least 1
     inflation: float = 1.0  # CPU seconds for a piece of work in a sprint over those at base
     guessed: str = ""  # what is not from this kind under this mechanism; empty: nothing
+    guessed_speedup: str = ""  # the same of the speed-up alone, which matters to those who sprint
+
+    def doubt(self, *, sprints: bool) -> str:
+        """Why an answer that rests on this is not trusted; empty: it is."""
+        return self.guessed or (self.guessed_speedup if sprints else "")
 
     @property
     def base_wall(self) -> float:
@@ -170,15 +175,15 @@ class _Partial:
         if base_rate is None:
             base_rate = _usable(mechanism, mechanism.base_cores)
         speedup = ratio if self.sprint_rate is None else self.sprint_rate / (inflation * base_rate)
-        missing = [
-            word for word, value in (("base", self.base_rate), ("sprint", self.sprint_rate)) if value is None
-        ]
         return KindRates(
             work=self._work(profile, jobs, base_rate, inflation, refreshed=refreshed),
             base_rate=base_rate,
             speedup=max(1.0, speedup),
             inflation=inflation,
-            guessed=f"no speed at {' or '.join(missing)} was measured: nominal ratio" if missing else "",
+            guessed="no job was measured at base: its speed there is nominal"
+            if self.base_rate is None
+            else "",
+            guessed_speedup="no sprint was measured: nominal ratio" if self.sprint_rate is None else "",
         )
 
     @staticmethod

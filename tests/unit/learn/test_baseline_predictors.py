@@ -108,7 +108,8 @@ def test_threads_limit_the_nominal_ratio() -> None:
 def test_a_sprint_that_nobody_saw_is_nominal_and_said_to_be() -> None:
     rates = read_rates(tiny(job("x", 2.0, 5.0)), refreshed=False).known["m", "x"]
     assert (rates.work, rates.base_rate, rates.speedup) == pytest.approx((2.0, 0.4, 2.5))
-    assert "sprint" in rates.guessed
+    assert "no sprint was measured" in rates.doubt(sprints=True)
+    assert not rates.doubt(sprints=False)
 
 
 def test_an_unknown_kind_is_what_its_mechanism_suggests_and_not_trusted() -> None:
@@ -169,6 +170,14 @@ def test_where_nothing_sprints_all_beliefs_agree(tmp_path: Path) -> None:
     data = read_dataset(Synthetic(folder=tmp_path / "never", never=True).write()).dataset
     for belief in Belief:
         assert max(errors(fitted(Simulated("m", belief), data), data, View.RAW)) < 1e-9
+
+
+def test_a_sprint_that_nobody_saw_is_no_doubt_where_nothing_sprints(clean: Dataset, tmp_path: Path) -> None:
+    never = Synthetic(folder=tmp_path / "never", never=True, profile_runs=0).write()
+    data = read_dataset(never).dataset
+    predictor = fitted(Simulated("m", Belief.MEASURED), data)
+    assert predictor.predict(case_of(data.scored[0], View.RAW)).trusted
+    assert not predictor.predict(case_of(clean.scored[0], View.RAW)).trusted
 
 
 def test_a_kind_that_training_does_not_have_is_predicted_but_not_trusted(clean: Dataset) -> None:
