@@ -3,7 +3,16 @@
 import importlib
 import sys
 
-NAMES = ("decision", "dead_time", "knob", "overhead", "simulated_policies", "policies", "campaign")
+NAMES = (
+    "decision",
+    "simulator",
+    "dead_time",
+    "knob",
+    "overhead",
+    "simulated_policies",
+    "policies",
+    "campaign",
+)
 
 
 def main(words: list[str]) -> int:

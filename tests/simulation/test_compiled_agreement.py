@@ -24,10 +24,11 @@ PLAIN = one_by_one(simulate_servers)
 
 
 @settings(max_examples=200, deadline=None)
-@given(queues(most_jobs=20))
-def test_the_compiled_events_equal_the_plain_ones(case: Case) -> None:
-    expected = simulate_servers(case.jobs, case.rules, case.servers, case.present)
-    assert_same(loaded().simulate(case.jobs, case.rules, case.servers, case.present), expected)
+@given(queues(most_jobs=20), st.sampled_from([0, 0, 1, 2, 3]))
+def test_the_compiled_events_equal_the_plain_ones(case: Case, crowd: int) -> None:
+    rules = replace(case.rules, crowd=crowd)
+    expected = simulate_servers(case.jobs, rules, case.servers, case.present)
+    assert_same(loaded().simulate(case.jobs, rules, case.servers, case.present), expected)
 
 
 @settings(max_examples=80, deadline=None)
@@ -53,7 +54,10 @@ def questions(draw: st.DrawFn) -> tuple[Question, list[Alternative]]:
     alternatives = draw(
         st.lists(
             st.builds(
-                Alternative, timeout=st.one_of(amounts(0, 4), st.sampled_from([0.0, inf])), triggers=places
+                Alternative,
+                timeout=st.one_of(amounts(0, 4), st.sampled_from([0.0, inf])),
+                crowd=st.integers(0, 3),
+                triggers=places,
             ),
             min_size=1,
             max_size=4,

@@ -9,7 +9,7 @@ import pytest
 from kubesprint.core.batch import one_by_one, statistic_of
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.queueing import summarise
-from kubesprint.core.search import Candidate, best_of, search_timeout
+from kubesprint.core.search import Candidate, anneal_timeout, best_of, search_timeout
 from kubesprint.core.simulation import Outcome, Present, SimJob, SprintRules, TriggerClock
 from kubesprint.core.spec import Statistic
 
@@ -100,3 +100,13 @@ def test_without_jobs_the_answer_is_never(scenarios: list[list[SimJob]]) -> None
 def test_jobs_without_work_do_not_hang_the_grid() -> None:
     found = search_timeout([[SimJob(arrival=0.0, work=0.0)]], RULES, 1, EVALUATOR)
     assert found.timeout == inf
+
+
+def test_annealing_finds_a_time_out_too_and_depends_on_the_dice_alone() -> None:
+    jobs = trace(7)
+    grid = search_timeout([jobs], RULES, 1, EVALUATOR, per_doubling=4)
+    found = [anneal_timeout([jobs], RULES, 1, EVALUATOR, random.Random(5).random) for _ in range(2)]
+    assert found[0] == found[1]
+    assert found[0].value == min(point.value for point in found[0].curve)
+    assert grid.value * 0.97 <= found[0].value <= grid.value * 1.1
+    assert found[0].curve[-1].timeout == inf

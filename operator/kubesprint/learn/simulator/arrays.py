@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kubesprint.core.queueing import bucket_rules, first_level
+from kubesprint.core.queueing import SHORTEST_THRESHOLD, bucket_rules, first_level
 from kubesprint.core.simulation import Present, SimJob, SprintRules, TriggerClock
 
 Floats = NDArray[np.float64]
@@ -37,8 +37,11 @@ O_START, O_END, O_SPRINT, O_FIRST = range(4)
     B_TOGGLE,
     B_TIMEOUT,
     B_FROM_ARRIVAL,
-) = range(15)
-"""The bucket (level, as of when, flow, next event, who sprints, who waits) and the rules."""
+    B_CROWD,
+    B_QUEUE,
+) = range(17)
+"""The bucket (level, as of when, flow, next event, who sprints, who waits for it), the rules, and how many
+jobs wait for a server (counted only under a rule about crowds)."""
 
 (
     S_JOB,
@@ -59,7 +62,7 @@ O_START, O_END, O_SPRINT, O_FIRST = range(4)
 
 def rules_array(rules: SprintRules, present: Present) -> Floats:
     """The rules, and the bucket as it is at the first instant."""
-    bucket, b = bucket_rules(rules), np.zeros(B_FROM_ARRIVAL + 1)
+    bucket, b = bucket_rules(rules), np.zeros(B_QUEUE + 1)
     b[B_LEVEL] = first_level(rules, present)
     b[B_AT] = present.now
     b[B_FLOW] = rules.refill
@@ -73,7 +76,13 @@ def rules_array(rules: SprintRules, present: Present) -> Floats:
     b[B_TOGGLE] = rules.toggle
     b[B_TIMEOUT] = rules.timeout
     b[B_FROM_ARRIVAL] = rules.clock is TriggerClock.ARRIVAL
+    b[B_CROWD] = crowd_of(rules, rules.crowd)
     return b
+
+
+def crowd_of(rules: SprintRules, crowd: int) -> float:
+    """How many waiting jobs trigger all; 0 where nothing ever sprints."""
+    return float(crowd) if rules.capacity >= SHORTEST_THRESHOLD else 0.0
 
 
 def jobs_array(jobs: Sequence[SimJob]) -> Floats:

@@ -6,6 +6,7 @@ import numpy as np
 
 from kubesprint.learn.simulator.arrays import (
     B_AT,
+    B_CROWD,
     B_FROM_ARRIVAL,
     B_TIMEOUT,
     IF_TRIGGERED,
@@ -23,7 +24,7 @@ from kubesprint.learn.simulator.arrays import (
 from kubesprint.learn.simulator.compiler import kernel
 from kubesprint.learn.simulator.events_kernels import simulate
 
-EVALUATE = "void(f8[:,::1], i8[::1], f8[::1], i8, f8, f8[::1], f8[:,::1], i8, f8[:,::1], f8[:,::1])"
+EVALUATE = "void(f8[:,::1], i8[::1], f8[::1], i8, f8, f8[::1], f8[::1], f8[:,::1], i8, f8[:,::1], f8[:,::1])"
 """The one signature for which `evaluate` is compiled."""
 
 
@@ -100,8 +101,8 @@ def _score(
 
 @kernel
 def evaluate(
-    jobs: Floats, bounds: Places, rules: Floats, servers: int, share: float, timeouts: Floats, own: Floats,
-    rows: int, scores: Floats, out: Floats,
+    jobs: Floats, bounds: Places, rules: Floats, servers: int, share: float, timeouts: Floats, crowds: Floats,
+    own: Floats, rows: int, scores: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """All alternatives on all scenarios.
 
@@ -112,6 +113,7 @@ def evaluate(
         servers: jobs that run at once.
         share: of the quantile that is asked for; below 0 the mean.
         timeouts: one an alternative.
+        crowds: one an alternative: waiting jobs that trigger all.
         own: a row an alternative: triggers of the first jobs of every scenario, NaN where there is none.
         rows: jobs that may run at once, with those that run from the beginning.
         scores: a row an alternative: value, sprint seconds, longest wait. Filled here.
@@ -124,7 +126,7 @@ def evaluate(
         for k in range(scenarios):
             for field in range(rules.shape[0]):
                 b[field] = rules[field]
-            b[B_TIMEOUT] = timeouts[a]
+            b[B_TIMEOUT], b[B_CROWD] = timeouts[a], crowds[a]
             total = bounds[k + 1] - bounds[k]
             _as_chosen(jobs, bounds[k], total, b, own, a, work)
             simulate(work, total, b, servers, s, out)

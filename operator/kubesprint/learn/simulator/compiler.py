@@ -39,7 +39,7 @@ def kernel(function: _Function) -> _Function:
 
 def lanes(function: _Function) -> _Function:
     """Mark a kernel of independent lanes, where the compiler may reorder sums to fill vector registers."""
-    return cast(_Function, numba.njit(function, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}))
+    return cast(_Function, numba.njit(function, error_model="numpy", fastmath={"contract", "nnan", "nsz"}))
 
 
 def build(function: Callable[..., Any], signature: str, cache: Path | None) -> bool:

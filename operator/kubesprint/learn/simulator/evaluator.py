@@ -12,6 +12,7 @@ from kubesprint.core.simulation import Outcome, Present, QueueSimulator, SimJob,
 from kubesprint.core.spec import Statistic
 from kubesprint.core.units import Seconds
 from kubesprint.learn.simulator.arrays import (
+    B_CROWD,
     B_TIMEOUT,
     IF_TRIGGERED,
     J_SPRINTING,
@@ -21,6 +22,7 @@ from kubesprint.learn.simulator.arrays import (
     O_START,
     Floats,
     Places,
+    crowd_of,
     jobs_array,
     rules_array,
 )
@@ -44,7 +46,7 @@ class _Batch:
     rows: int
     most: int
 
-    def run(self, timeouts: Floats, own: Floats) -> tuple[Floats, Floats]:
+    def run(self, timeouts: Floats, crowds: Floats, own: Floats) -> tuple[Floats, Floats]:
         """A row of scores for each alternative, and the outcomes of the last simulation."""
         scores, out = np.zeros((len(timeouts), 3)), np.empty((self.most, O_FIRST + 1))
         self.evaluate(
@@ -54,6 +56,7 @@ class _Batch:
             self.servers,
             self.share,
             timeouts,
+            crowds,
             own,
             self.rows,
             scores,
@@ -86,19 +89,20 @@ def batch_evaluator(evaluate: Evaluate) -> Evaluator:
         batch = _batch(evaluate, question)
         sprinting = batch.jobs[:, J_SPRINTING]
         sprinting[sprinting > 0] = IF_TRIGGERED
-        return lambda alternatives: _scores(batch, alternatives)
+        return lambda alternatives: _scores(batch, question.rules, alternatives)
 
     return evaluator
 
 
-def _scores(batch: _Batch, alternatives: Sequence[Alternative]) -> list[Score]:
+def _scores(batch: _Batch, rules: SprintRules, alternatives: Sequence[Alternative]) -> list[Score]:
     timeouts = np.array([a.timeout for a in alternatives], dtype=np.float64)
+    crowds = np.array([crowd_of(rules, a.crowd) for a in alternatives], dtype=np.float64)
     width = max((place + 1 for a in alternatives for place in a.triggers), default=0)
     own = np.full((len(alternatives), width), math.nan)
     for row, alternative in enumerate(alternatives):
         for place, trigger in alternative.triggers.items():
             own[row, place] = trigger
-    scores, _ = batch.run(timeouts, own)
+    scores, _ = batch.run(timeouts, crowds, own)
     return [
         Score(value=Seconds(value), sprint=Seconds(sprint), longest=Seconds(longest))
         for value, sprint, longest in scores.tolist()
@@ -118,7 +122,8 @@ def queue_simulator(evaluate: Evaluate) -> QueueSimulator:
         )
         check_question(question)
         batch = _batch(evaluate, question)
-        _, out = batch.run(batch.rules[B_TIMEOUT : B_TIMEOUT + 1], np.empty((1, 0)))
+        b = batch.rules
+        _, out = batch.run(b[B_TIMEOUT : B_TIMEOUT + 1], b[B_CROWD : B_CROWD + 1], np.empty((1, 0)))
         return _outcomes(out)
 
     return simulate

@@ -15,10 +15,12 @@ from kubesprint.core.queueing import MANY_CYCLES, SHORTEST_THRESHOLD, SLACK
 from kubesprint.learn.simulator.arrays import (
     B_AT,
     B_CAPACITY,
+    B_CROWD,
     B_EVENT,
     B_FLOW,
     B_FROM_ARRIVAL,
     B_LEVEL,
+    B_QUEUE,
     B_REFILL,
     B_REFILL_IN_SPRINT,
     B_RESTART,
@@ -225,6 +227,8 @@ def _start(b: Floats, s: Floats, n: int, jobs: Floats, i: int, now: float) -> No
         trigger = math.inf
     elif math.isnan(trigger):
         trigger = (jobs[i, J_ARRIVAL] if b[B_FROM_ARRIVAL] > 0.0 else start) + b[B_TIMEOUT]
+    if math.isnan(jobs[i, J_TRIGGER]) and 0.0 < b[B_CROWD] <= b[B_QUEUE]:
+        trigger = min(trigger, now)
     s[x, S_JOB] = i
     s[x, S_START] = start
     s[x, S_SINCE] = now
@@ -294,20 +298,42 @@ def _begin(b: Floats, s: Floats, jobs: Floats, total: int, now: float) -> int:
 
 
 @kernel
+def _trigger_all(b: Floats, s: Floats, n: int, jobs: Floats, now: float) -> None:
+    """So many jobs wait that all that run are to sprint, but those with a trigger of their own."""
+    for x in range(n):
+        if s[x, S_TRIGGER] > now and math.isnan(jobs[int(s[x, S_JOB]), J_TRIGGER]):
+            s[x, S_TRIGGER] = now
+            if s[x, S_STATE] != SPRINTING:
+                _on_trigger(b, s, n, x, now)
+
+
+@kernel
 def simulate(jobs: Floats, total: int, b: Floats, servers: int, s: Floats, out: Floats) -> None:
-    """Serve the jobs; `b` is at the first instant, `s` has a row for every job that may run at once."""
+    """Serve the jobs; `b` is at the first instant, `s` has a row for every job that may run at once.
+
+    `head` is the next job to start, `tail` the next to arrive; both are the same unless a crowd matters.
+    """
     now = b[B_AT]
     n = _begin(b, s, jobs, total, now)
-    queued = _next_queued(jobs, 0, total)
-    while n > 0 or queued < total:
+    head = tail = _next_queued(jobs, 0, total)
+    while n > 0 or head < total:
         x = _next_due(s, n)
         due = s[x, S_DUE] if n > 0 else math.inf
-        arrival = max(now, jobs[queued, J_ARRIVAL]) if queued < total and n < servers else math.inf
+        coming = head if n < servers else (tail if b[B_CROWD] > 0.0 else total)
+        arrival = max(now, jobs[coming, J_ARRIVAL]) if coming < total else math.inf
         if arrival < math.inf and arrival <= due and arrival <= b[B_EVENT]:
             now = arrival
-            _start(b, s, n, jobs, queued, now)
-            n += 1
-            queued = _next_queued(jobs, queued + 1, total)
+            if n < servers:
+                b[B_QUEUE] = max(0.0, b[B_QUEUE] - 1.0)
+                _start(b, s, n, jobs, head, now)
+                n += 1
+                head = _next_queued(jobs, head + 1, total)
+                tail = max(tail, head)
+            else:
+                b[B_QUEUE] += 1.0
+                tail = _next_queued(jobs, tail + 1, total)
+                if b[B_QUEUE] >= b[B_CROWD]:
+                    _trigger_all(b, s, n, jobs, now)
         elif b[B_EVENT] < due:
             _on_bucket(b, s, n, max(now, b[B_EVENT]), arrival)
             now = b[B_AT]

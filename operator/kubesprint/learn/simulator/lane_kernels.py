@@ -62,7 +62,7 @@ def _serve(jobs: Any, kinds: Places, cycles: Any, v: Any, responses: Any) -> Non
     """
     for j in range(jobs.shape[0]):
         gap, work, rate = jobs[j, G_GAP], jobs[j, G_WORK], jobs[j, G_RATE]
-        slowness, gain, kind, zero = jobs[j, G_SLOWNESS], jobs[j, G_GAIN], kinds[j], jobs[j, G_GAP] * 0
+        slowness, gain, kind, zero = jobs[j, G_SLOWNESS], jobs[j, G_GAIN], kinds[j], gap - gap
         for i in range(LANES):
             free = v[BACKLOG + i] - gap
             start = max(zero, free)

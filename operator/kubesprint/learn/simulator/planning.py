@@ -115,7 +115,7 @@ def planning_evaluator(serve: Callable[[], Serve], otherwise: Evaluator) -> Eval
         lanes, traces = serve(), [trace_of(jobs) for jobs in question.scenarios]
 
         def answers(alternatives: Sequence[Alternative]) -> list[Score]:
-            if any(alternative.triggers for alternative in alternatives):
+            if any(alternative.triggers or alternative.crowd for alternative in alternatives):
                 return list(otherwise(question)(alternatives))
             return _scores(lanes, traces, question, alternatives)
 
@@ -127,7 +127,7 @@ def planning_evaluator(serve: Callable[[], Serve], otherwise: Evaluator) -> Eval
 def _scores(
     serve: Serve, traces: Sequence[Trace], question: Question, alternatives: Sequence[Alternative]
 ) -> list[Score]:
-    policies = [replace(question.rules, timeout=a.timeout) for a in alternatives]
+    policies = [replace(question.rules, timeout=a.timeout, crowd=0) for a in alternatives]
     by_trace = [_of_trace(serve, trace, question, policies) for trace in traces]
     values, sprints = (np.mean([found[part] for found in by_trace], axis=0) for part in (0, 1))
     longest = np.max([found[2] for found in by_trace], axis=0)
@@ -160,6 +160,8 @@ def _longest(trace: Trace, rows: Floats, responses: Floats, rules: SprintRules) 
 
 
 def _blocks(trace: Trace, policies: Sequence[SprintRules], present: Present) -> list[Floats]:
+    if any(rules.crowd or rules.toggle for rules in policies):
+        raise ValueError("lanes know neither crowds nor toggles")
     rows = policy_rows(policies, present, trace.first)
     return [rows[:, at : at + LANES] for at in range(0, rows.shape[1], LANES)]
 
