@@ -47,7 +47,7 @@ def effective_timeout(story: RunStory, clock: str) -> float:
     if len(held) == 1 and strategy != "model-driven":  # which may except single jobs from its time-out
         return next(iter(held))
     if least > most:
-        values = ", ".join(f"{after:g}" for after in sorted(held)[:4])
+        values = ", ".join(f"{after:.3g}" for after in sorted(held)[:4])
         raise Changed(f"the time-out changed during the run ({values} s), and a setting has one")
     fitting = [after for after in held if least <= after <= most]
     return max(fitting, key=held.__getitem__) if fitting else most
