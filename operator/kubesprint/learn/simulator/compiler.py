@@ -37,6 +37,14 @@ def kernel(function: _Function) -> _Function:
     return cast(_Function, numba.njit(function, error_model="numpy"))
 
 
+def inlined(function: _Function) -> _Function:
+    """Mark a small kernel that other kernels call often: its body takes the place of the call.
+
+    An array is seven or more arguments to a call, which cost more than what such a kernel does.
+    """
+    return cast(_Function, numba.njit(function, error_model="numpy", forceinline=True))
+
+
 def lanes(function: _Function) -> _Function:
     """Mark a kernel of independent lanes, where the compiler may reorder sums to fill vector registers."""
     return cast(_Function, numba.njit(function, error_model="numpy", fastmath={"contract", "nnan", "nsz"}))

@@ -54,12 +54,12 @@ from kubesprint.learn.simulator.arrays import (
     S_TRIGGER,
     Floats,
 )
-from kubesprint.learn.simulator.compiler import kernel
+from kubesprint.learn.simulator.compiler import inlined, kernel
 
 BASE, WAITING, SPRINTING = 0.0, 1.0, 2.0
 
 
-@kernel
+@inlined
 def _settle(b: Floats, now: float) -> None:
     """Bring the level to `now`."""
     if now > b[B_AT]:
@@ -70,7 +70,7 @@ def _settle(b: Floats, now: float) -> None:
     b[B_AT] = now
 
 
-@kernel
+@inlined
 def _look_ahead(b: Floats) -> None:
     """Find the next event of a settled bucket, after jobs began or ceased to sprint or to wait."""
     sprinting = b[B_SPRINTING]
@@ -84,7 +84,7 @@ def _look_ahead(b: Floats) -> None:
         b[B_EVENT] = math.inf
 
 
-@kernel
+@inlined
 def _set_state(b: Floats, s: Floats, x: int, state: float) -> None:
     """A job sprints, waits for the bucket, or does neither; the bucket counts them."""
     if s[x, S_STATE] == SPRINTING:
@@ -98,13 +98,13 @@ def _set_state(b: Floats, s: Floats, x: int, state: float) -> None:
     s[x, S_STATE] = state
 
 
-@kernel
+@inlined
 def _expect_end(s: Floats, x: int, end: float) -> None:
     s[x, S_DUE] = end
     s[x, S_ENDS] = 1.0
 
 
-@kernel
+@inlined
 def _expect_trigger(s: Floats, x: int) -> None:
     """The next event of a job at base speed: its trigger or its end, whichever comes first."""
     trigger = max(s[x, S_SINCE], s[x, S_TRIGGER])
@@ -115,7 +115,7 @@ def _expect_trigger(s: Floats, x: int) -> None:
         s[x, S_ENDS] = 0.0
 
 
-@kernel
+@inlined
 def _sprint(b: Floats, s: Floats, x: int, toggle: float, now: float) -> None:
     """Start a sprint; the caller looks ahead."""
     s[x, S_SINCE] = now
@@ -141,7 +141,7 @@ def _sprint_all_waiting(b: Floats, s: Floats, n: int, now: float) -> None:
     _look_ahead(b)
 
 
-@kernel
+@inlined
 def _revert_all(b: Floats, s: Floats, n: int, now: float) -> None:
     """End every sprint; who may start again waits for the bucket."""
     for x in range(n):
@@ -188,7 +188,7 @@ def _count_cycles(b: Floats, s: Floats, n: int, now: float, next_arrival: float)
     _look_ahead(b)
 
 
-@kernel
+@inlined
 def _on_bucket(b: Floats, s: Floats, n: int, now: float, next_arrival: float) -> None:
     """The bucket is empty, or holds the threshold for which jobs wait."""
     _settle(b, now)
@@ -203,7 +203,7 @@ def _on_bucket(b: Floats, s: Floats, n: int, now: float, next_arrival: float) ->
         _count_cycles(b, s, n, now, next_arrival)
 
 
-@kernel
+@inlined
 def _on_trigger(b: Floats, s: Floats, n: int, x: int, now: float) -> None:
     """A job wants to sprint from now on."""
     s[x, S_LEFT] -= now - s[x, S_SINCE]
@@ -217,7 +217,7 @@ def _on_trigger(b: Floats, s: Floats, n: int, x: int, now: float) -> None:
         _look_ahead(b)
 
 
-@kernel
+@inlined
 def _start(b: Floats, s: Floats, n: int, jobs: Floats, i: int, now: float) -> None:
     """Put job `i` into row `n`, which is behind those of the `n` jobs that run."""
     x, started, trigger = n, jobs[i, J_STARTED], jobs[i, J_TRIGGER]
@@ -249,7 +249,7 @@ def _start(b: Floats, s: Floats, n: int, jobs: Floats, i: int, now: float) -> No
         _expect_trigger(s, x)
 
 
-@kernel
+@inlined
 def _end(b: Floats, s: Floats, n: int, x: int, now: float, out: Floats) -> None:
     """The job of row `x` has ended; the last row takes its place."""
     if s[x, S_STATE] != BASE:
@@ -268,7 +268,7 @@ def _end(b: Floats, s: Floats, n: int, x: int, now: float, out: Floats) -> None:
             s[x, field] = s[n - 1, field]
 
 
-@kernel
+@inlined
 def _next_due(s: Floats, n: int) -> int:
     """The row whose event comes first; of several the job that arrived first."""
     best, due = 0, math.inf
@@ -278,7 +278,7 @@ def _next_due(s: Floats, n: int) -> int:
     return best
 
 
-@kernel
+@inlined
 def _next_queued(jobs: Floats, i: int, total: int) -> int:
     """The first job from `i` on that does not run from the beginning."""
     while i < total and not math.isnan(jobs[i, J_STARTED]):
