@@ -13,11 +13,11 @@ slower than one core; that is real, and is not smoothed away.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from kubesprint.core.allocation import Allocation
-from kubesprint.core.units import CoreSeconds, Seconds
+from kubesprint.core.units import Cores, CoreSeconds, Seconds
 
 _NO_ERRORS: Mapping[str, float] = MappingProxyType({})
 
@@ -78,7 +78,7 @@ class SpeedFit:
     standard_errors: Mapping[str, float] = field(default_factory=lambda: _NO_ERRORS)  # where computable
 
 
-def fit(points: Sequence[Measured]) -> SpeedFit:
+def fit(points: Sequence[Measured], *, usable_cores: float = math.inf) -> SpeedFit:
     """The simplest model that the points can tell from another.
 
     - points at one core or less only: nothing is known of parallelism, so none is claimed (serial share 1);
@@ -88,11 +88,16 @@ def fit(points: Sequence[Measured]) -> SpeedFit:
     - the compute share only from points off the base clock, else 1 (what is assumed of a clock sprint
       that nobody measured is nominal, so do not trust it).
 
+    Args:
+        points: means over runs, or single ones: standard errors need two or more at an allocation.
+        usable_cores: the threads of the job, where they are known: a quota above them changes nothing.
+
     Raises:
         ValueError: no points, or a time that is not above 0.
     """
     if not points or not all(p.wall > 0 and p.cpu > 0 and p.runs > 0 for p in points):
         raise ValueError("a fit needs at least one point, with wall and CPU time above 0")
+    points = [_within(point, usable_cores) for point in points]
     based = [p for p in points if p.allocation.clock == 1.0] or list(points)
     one = [p for p in based if p.allocation.cores <= 1.0]
     more = [p for p in based if p.allocation.cores > 1.0]
@@ -102,17 +107,23 @@ def fit(points: Sequence[Measured]) -> SpeedFit:
         found = _fit_serial(more, None)
     else:
         found = _fit_cores(one, more)
-    still = SpeedModel(serial_share=found.serial, work_inflation=found.inflation)
+    still = SpeedModel(serial_share=found.serial, work_inflation=found.inflation, usable_cores=usable_cores)
     share, clocked, share_error = _fit_clock(still, found.work, [p for p in points if p not in based])
     errors = dict(found.errors)
     if share_error is not None:
         errors["compute_share"] = share_error
     return SpeedFit(
-        model=SpeedModel(serial_share=found.serial, work_inflation=found.inflation, compute_share=share),
+        model=replace(still, compute_share=share),
         work=CoreSeconds(found.work),
         fitted=found.fitted | ({"compute_share"} if clocked else set()),
         standard_errors=MappingProxyType(errors),
     )
+
+
+def _within(point: Measured, usable_cores: float) -> Measured:
+    """The point with the cores that the job could use."""
+    cores = Cores(min(point.allocation.cores, usable_cores))
+    return replace(point, allocation=Allocation(cores, point.allocation.clock))
 
 
 @dataclass(frozen=True, slots=True)

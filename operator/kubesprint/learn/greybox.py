@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from kubesprint.core.dataset import Dataset
 from kubesprint.core.simulation import QueueSimulator
+from kubesprint.learn.card import card_of
 from kubesprint.learn.course import plain_simulator
 from kubesprint.learn.learning import Learned, Part, Study
 from kubesprint.learn.predictor import ALL_VIEWS, Case, Prediction, Predictor
@@ -69,35 +69,6 @@ class GreyBox:
     def card(self) -> Mapping[str, object]:
         """What was fitted, what was dropped and why."""
         return {} if self._learned is None else card_of(self._learned)
-
-
-def card_of(learned: Learned) -> dict[str, Any]:
-    """The facts of a model card, as JSON values."""
-    white, doubt = learned.model.white, learned.model.doubt
-    guessed = {f"{where}/{kind}": found.guessed for (where, kind), found in white.kinds.items()}
-    return {
-        "learned": learned.part.value,
-        "reason": learned.reason,
-        "unseen_runs_mean_error": dict(learned.errors),
-        "details": dict(learned.notes),
-        "drift_spread": dict(white.drift_spread),
-        "dead_seconds": dict(white.dead),
-        "model_spread": doubt.model,
-        "interval_widening": {view.value: factor for view, factor in doubt.widening.items()},
-        "kinds": {
-            f"{where}/{kind}": {
-                "work_cpu_seconds": found.work.work,
-                "work_standard_error": found.work.work_error,
-                "spread": found.work.spread,
-                "jobs": found.work.samples,
-                "speedup": found.speedup,
-                "inflation": found.work.inflation,
-                "inflation_standard_error": found.work.inflation_error,
-            }
-            for (where, kind), found in sorted(white.kinds.items())
-        },
-        "guessed": {where: why for where, why in guessed.items() if why},
-    }
 
 
 GREY_BOXES: Mapping[str, tuple[str, Part | None]] = MappingProxyType(

@@ -124,3 +124,24 @@ def test_not_knowing_the_work_is_not_knowing_the_rest() -> None:
 def test_a_fit_without_usable_points_is_refused(points: list[Measured]) -> None:
     with pytest.raises(ValueError, match="at least one point"):
         fit(points)
+
+
+def test_a_quota_above_the_threads_of_a_job_is_seen_as_its_threads() -> None:
+    """Two threads measured on four cores are two threads on two: the same fit, and no gain from more."""
+    model = SpeedModel(serial_share=0.3, work_inflation=1.1, usable_cores=2.0)
+    found = fit([measured(model, 1.0), measured(model, 4.0)], usable_cores=2.0)
+    assert found.model.serial_share == pytest.approx(0.3)
+    assert found.model.work_inflation == pytest.approx(1.1)
+    assert found.model.speedup(Allocation(2.0), Allocation(8.0)) == 1.0
+    one = fit([measured(SpeedModel(usable_cores=1.0), cores) for cores in (0.4, 2.0)], usable_cores=1.0)
+    assert one.model.speedup(Allocation(0.4), Allocation(2.0)) == pytest.approx(2.5)
+
+
+def test_single_runs_at_each_allocation_give_standard_errors() -> None:
+    """Three runs at either of two allocations are enough."""
+    model = SpeedModel(serial_share=0.4, work_inflation=1.2)
+    runs = [measured(model, cores, noise=1 + n) for cores in (1.0, 2.0) for n in (-0.03, 0.0, 0.03)]
+    found = fit(runs)
+    assert found.model.serial_share == pytest.approx(0.4, abs=0.05)
+    assert 0 < found.standard_errors["serial_share"] < 0.2
+    assert 0 < found.standard_errors["work_inflation"] < 0.3

@@ -11,6 +11,7 @@ import pytest
 from greybox_bed import KINDS, Q2, T40, Nature, bed
 from kubesprint.core.dataset import Dataset, Mechanism, Run, Split
 from kubesprint.core.simulation import SprintRules
+from kubesprint.learn.card import card_text
 from kubesprint.learn.course import Bench, Numbers
 from kubesprint.learn.greybox import GreyBox
 from kubesprint.learn.learning import Part, Study
@@ -288,3 +289,17 @@ def test_the_same_question_has_the_same_answer() -> None:
         case = case_of(usual().scored[0], view)
         assert first.predict(case) == second.predict(case) == first.predict(case)
     assert usual().scored[0].setting.split is Split.TEST
+
+
+def test_the_card_says_what_was_fitted_dropped_and_assumed() -> None:
+    learned = Study(usual().training).learn(Part.SETTING)
+    text = card_text(learned)
+    assert "Fitted to 16 runs of 2 mechanisms" in text
+    assert (
+        f"from {learned.notes['runs_with_root']} runs; dropped: {learned.notes['runs_without_root']}" in text
+    )
+    assert "| q2/kind3 |" in text
+    one = replace(quiet().training, runs=quiet().training.runs[:1], profile=())
+    alone = card_text(Study(one).learn())
+    assert "fewer than 6 training runs" in alone
+    assert "nothing is known of its error" in alone
