@@ -50,7 +50,7 @@ def card_text(learned: Learned) -> str:
             *_roots(card["details"]),
             f"- Drift from run to run (standard deviation): {_shares(card['drift_spread'])}.",
             f"- Time to start a job: {_milliseconds(card['dead_seconds'])}.",
-            f"- Intervals widened, for what it was off on unseen runs: {_widening(card['interval_widening'])}.",
+            f"- Intervals widened, so that they hold unseen runs: {_widening(card['interval_widening'])}.",
             "- Not trusted: kinds and mechanisms that are not listed; unreliable above a load of 0.9.",
             *(f"- Assumed for {where}: {why}." for where, why in card["guessed"].items()),
             "",
