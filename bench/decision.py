@@ -10,12 +10,14 @@ import argparse
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from bench.output import Results, Row, add_common, progress
 from bench.stats import spread
 from kubesprint.adapters.virtual.machine import VirtualJob, VirtualMachine
+from kubesprint.apps.simulators import fastest_simulators
 from kubesprint.core.allocation import Allocation
-from kubesprint.core.batch import one_by_one
+from kubesprint.core.batch import Evaluator, one_by_one
 from kubesprint.core.budget import Budget, full
 from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Basis, Forecaster, KindModel
@@ -30,7 +32,7 @@ BASE, SPRINT = Allocation(Cores(0.4)), Allocation(Cores(1.0))
 KINDS = {"small": (2.0, 2.5), "middle": (6.0, 2.2), "large": (15.0, 1.6)}
 RUNNING, QUEUED = 4, 10
 SEED = 1
-EVALUATOR = one_by_one(simulate_servers)
+PLAINLY = "model-driven, plain"
 
 
 def _models() -> Forecaster:
@@ -49,9 +51,16 @@ def _models() -> Forecaster:
     return Forecaster(models, BASE, SPRINT)
 
 
+@cache
+def _evaluator(name: str) -> Evaluator:
+    return one_by_one(simulate_servers) if name == PLAINLY else fastest_simulators().evaluator
+
+
 def _strategy(name: str, models: Forecaster) -> Strategy:
-    if name == "model-driven":
-        return ModelDriven(EVALUATOR, models.model, lambda: random.Random(SEED).random, SearchSettings())
+    if name.startswith("model-driven"):
+        return ModelDriven(
+            _evaluator(name), models.model, lambda: random.Random(SEED).random, SearchSettings()
+        )
     return FixedTimeout(FOREVER if name == "never" else Seconds(0.0))
 
 
@@ -166,7 +175,7 @@ def main(words: list[str] | None = None) -> None:
     results = Results("decision", options)
     repeats = 20 if options.quick else 300
     steps: list[Row] = []
-    for name in ("never", "always", "model-driven"):
+    for name in ("never", "always", "model-driven", PLAINLY):
         progress(f"decision: {name}")
         steps += _steps(name, repeats)
     simulated = _simulator(2_000 if options.quick else 20_000, 5 if options.quick else 30)

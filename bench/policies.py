@@ -30,6 +30,7 @@ from kubesprint.adapters.wire.quantities import parse_duration
 from kubesprint.apps.demo import plan
 from kubesprint.apps.documents import load_policy, load_profiles, load_queue, write_profiles
 from kubesprint.apps.profile_command import measure
+from kubesprint.apps.simulators import fastest_simulators
 from kubesprint.apps.wiring import kind_models, strategy_for
 from kubesprint.core.batch import one_by_one
 from kubesprint.core.errors import SprintError
@@ -188,13 +189,15 @@ class Bench:
         after = after or ("0s" if name.startswith("always") else "Auto")
         policy, queue, clock = self.policy(after), self.queue(seed), SystemClock()
 
+        evaluator = fastest_simulators().evaluator  # loaded before there is a clock
+
         def strategy(forecaster: Forecaster) -> Strategy:  # called when the clock of the run has started
             dice, origin = random.Random(0), clock.now() - EARLY
             known = [
                 _sim_job(job, self.models[job.kind], origin, dice, exact=True) for job in self._arrivals(seed)
             ]
             announced = known if name == "clairvoyant" else None
-            return strategy_for(policy, None, forecaster, seed, parse_duration, announced)[1]
+            return strategy_for(policy, None, forecaster, seed, parse_duration, announced, evaluator)[1]
 
         foreign = Foreign()
         run_queue(

@@ -1,8 +1,11 @@
 """Which simulator a program uses: the compiled one, or the plain one where there is no compiler."""
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import typer
 
 from kubesprint.core.batch import Evaluator, one_by_one
 from kubesprint.core.errors import Unavailable
@@ -37,10 +40,13 @@ def fastest_simulators() -> Simulators:
 
     Takes some seconds the first time on a machine, and half a second later: call it before jobs run.
     """
-    from kubesprint.learn.simulator.loading import cache_folder, compiled
+    from kubesprint.learn.simulator.loading import cache_folder, compiled, holds_something
 
+    folder = cache_folder(os.environ, Path.home())
+    if sys.stderr.isatty() and not holds_something(folder):
+        typer.echo("compiling the simulator, once for this version and user: some seconds", err=True)
     try:
-        loaded = compiled(cache_folder(os.environ, Path.home()))
+        loaded = compiled(folder)
     except Unavailable as error:
         return replace(PLAIN, reason=f"the plain simulator, a hundred times slower: {error}")
     how = "loaded from" if loaded.was_cached else "compiled into"

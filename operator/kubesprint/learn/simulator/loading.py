@@ -99,6 +99,11 @@ def lanes(cache: Path | None, *, single: bool = False) -> "Serve":
     return kernel
 
 
+def holds_something(cache: Path) -> bool:
+    """Whether compiled code is kept there already, if only of another version."""
+    return any(cache.glob("*/*.nbi"))
+
+
 def why_not(folder: Path, user: int) -> str | None:
     """Why compiled code may not be loaded from a folder: whoever can write there decides what we execute."""
     facts = folder.stat()
