@@ -32,19 +32,26 @@ STRIDE = LANES + 4
     V_REFILL,
     V_START_LEVEL,
     V_SECONDS_A_LEVEL,
-    V_DRAIN,
-    V_LASTS_A_LEVEL,
     V_PAUSE,
     V_BURST,
-) = range(14)
+) = range(12)
 """Rows: backlog, level, sums of responses and of sprint seconds; then the policy.
 
-The trigger is the later of start + `V_AFTER_START` and arrival + `V_AFTER_ARRIVAL`. `V_PAUSE` and
-`V_BURST` are how long a cycle from an empty bucket waits for the threshold, and then sprints.
+Levels are counted in the seconds that one sprint would last on them. A job triggers at the later of
+`V_AFTER_START` after the server is free for it and `V_AFTER_ARRIVAL` after it arrived. `V_START_LEVEL` is
+how long an empty bucket waits for the threshold as the kernels see it; `V_PAUSE` and `V_BURST` are how long
+a cycle from an empty bucket waits, and then sprints.
 """
+
+C_WORK, C_INVERSE, C_PAUSE, C_REFILL = range(4)
+"""By kind of job, in the seconds that its work lasts in a sprint: what a whole cycle does, its inverse, what
+its pause does, and what the bucket gains while a second of that is done at base."""
 
 G_GAP, G_WORK, G_RATE, G_SLOWNESS, G_GAIN = range(5)
 """Columns of a job: seconds since the last arrival, work, speed-up, its inverse, and less one."""
+
+ENDLESS = 1e15
+"""Seconds that a sprint lasts on each that the bucket holds, where a refill outruns the drain."""
 
 HUGE, HUGE_SINGLE = 1e300, 1e30
 """Never, where infinity times nothing would be no number: in double and in single precision."""
@@ -94,17 +101,18 @@ def policy_rows(policies: Sequence[SprintRules], present: Present, first: float)
     timeout = np.where(capacity < SHORTEST_THRESHOLD, HUGE, timeout)
     drain = 1.0 - np.where(continuous, refill, 0.0)
     seconds = np.where(refill > 0, 1.0 / np.where(refill > 0, refill, 1.0), HUGE)
-    lasts = np.where(drain > 0, 1.0 / np.where(drain > 0, drain, 1.0), HUGE)
+    lasts = np.where(drain > 0, 1.0 / np.where(drain > 0, drain, 1.0), ENDLESS)
+    start_level = threshold - np.minimum(SLACK, threshold * 1e-3)
     again = restart & (refill > 0) & (drain > 0)
     rows = np.empty((V_BURST + 1, len(policies)))
     rows[V_BACKLOG] = present.now - first
-    rows[V_LEVEL] = capacity if present.level is None else np.minimum(capacity, present.level)
+    level = capacity if present.level is None else np.minimum(capacity, present.level)
+    rows[V_LEVEL] = level * lasts
     rows[V_RESPONSE] = rows[V_SPRINT] = 0.0
     rows[V_AFTER_START] = np.where(from_arrival, 0.0, timeout)
-    rows[V_AFTER_ARRIVAL] = np.where(from_arrival, timeout, -HUGE)
-    rows[V_CAPACITY], rows[V_REFILL], rows[V_DRAIN] = capacity, refill, drain
-    rows[V_START_LEVEL] = threshold - np.minimum(SLACK, threshold * 1e-3)
-    rows[V_SECONDS_A_LEVEL], rows[V_LASTS_A_LEVEL] = seconds, lasts
+    rows[V_AFTER_ARRIVAL] = timeout  # of either clock
+    rows[V_CAPACITY], rows[V_REFILL] = capacity * lasts, refill * lasts
+    rows[V_START_LEVEL], rows[V_SECONDS_A_LEVEL] = start_level * lasts, np.minimum(seconds / lasts, HUGE)
     rows[V_PAUSE] = np.where(again, threshold * seconds, HUGE)
     rows[V_BURST] = np.where(again, threshold * lasts, 0.0)
     return np.clip(rows, -HUGE, HUGE)
@@ -116,9 +124,12 @@ def lane_arrays(rows: Floats, rates: Floats, precision: Any) -> tuple[Any, Any]:
     v = np.zeros((V_BURST + 1, STRIDE), dtype=precision)
     v[:, :width] = np.clip(rows, -huge, huge)
     v[:, width:LANES] = v[:, width - 1 : width]
-    pause, burst = v[V_PAUSE, :LANES], v[V_BURST, :LANES]
-    progress = np.where(pause < huge, pause + rates[:, np.newaxis] * burst, 0.0)
-    cycles = np.zeros((len(rates), 2, STRIDE), dtype=precision)
-    cycles[:, 0, :LANES] = progress
-    cycles[:, 1, :LANES] = np.where(progress > 0, 1.0 / np.where(progress > 0, progress, 1.0), 0.0)
+    v[V_START_LEVEL] = np.minimum(v[V_START_LEVEL] * v[V_SECONDS_A_LEVEL], huge)
+    pause, burst, rate = v[V_PAUSE, :LANES], v[V_BURST, :LANES], rates[:, np.newaxis]
+    whole = np.where(pause < huge, pause / rate + burst, 0.0)
+    cycles = np.zeros((len(rates), 4, STRIDE), dtype=precision)
+    cycles[:, C_WORK, :LANES] = whole
+    cycles[:, C_INVERSE, :LANES] = np.where(whole > 0, 1.0 / np.where(whole > 0, whole, 1.0), 0.0)
+    cycles[:, C_PAUSE, :LANES] = np.where(pause < huge, pause / rate, huge)
+    cycles[:, C_REFILL, :LANES] = v[V_REFILL, :LANES] * rate
     return v.ravel(), cycles

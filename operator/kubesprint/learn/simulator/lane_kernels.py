@@ -16,9 +16,12 @@ import numpy as np
 from kubesprint.learn.simulator.arrays import Places
 from kubesprint.learn.simulator.compiler import lanes
 from kubesprint.learn.simulator.lane_arrays import (
+    C_INVERSE,
+    C_PAUSE,
+    C_REFILL,
+    C_WORK,
     G_GAIN,
     G_GAP,
-    G_RATE,
     G_SLOWNESS,
     G_WORK,
     LANES,
@@ -28,10 +31,7 @@ from kubesprint.learn.simulator.lane_arrays import (
     V_BACKLOG,
     V_BURST,
     V_CAPACITY,
-    V_DRAIN,
-    V_LASTS_A_LEVEL,
     V_LEVEL,
-    V_PAUSE,
     V_REFILL,
     V_RESPONSE,
     V_SECONDS_A_LEVEL,
@@ -46,8 +46,7 @@ BACKLOG, LEVEL = V_BACKLOG * STRIDE, V_LEVEL * STRIDE
 RESPONSE, SPRINT = V_RESPONSE * STRIDE, V_SPRINT * STRIDE
 AFTER_START, AFTER_ARRIVAL = V_AFTER_START * STRIDE, V_AFTER_ARRIVAL * STRIDE
 CAPACITY, REFILL, START_LEVEL = V_CAPACITY * STRIDE, V_REFILL * STRIDE, V_START_LEVEL * STRIDE
-SECONDS_A_LEVEL, LASTS_A_LEVEL = V_SECONDS_A_LEVEL * STRIDE, V_LASTS_A_LEVEL * STRIDE
-DRAIN, PAUSE, BURST = V_DRAIN * STRIDE, V_PAUSE * STRIDE, V_BURST * STRIDE
+SECONDS_A_LEVEL, BURST = V_SECONDS_A_LEVEL * STRIDE, V_BURST * STRIDE
 
 
 def _serve(jobs: Any, kinds: Places, cycles: Any, v: Any, responses: Any) -> None:
@@ -56,38 +55,36 @@ def _serve(jobs: Any, kinds: Places, cycles: Any, v: Any, responses: Any) -> Non
     Args:
         jobs: one row a job, `G_...`.
         kinds: by job: which rows of `cycles` are its own.
-        cycles: [kind, 0 or 1, lane]: work done in a cycle, and its inverse; 0 where there is no cycle.
+        cycles: [kind, `C_...`, lane].
         v: rows `V_...` of `STRIDE` numbers; the first four are state and sums, and change.
         responses: [job, lane], filled for as many jobs as there are rows (none, or all).
     """
     for j in range(jobs.shape[0]):
-        gap, work, rate = jobs[j, G_GAP], jobs[j, G_WORK], jobs[j, G_RATE]
-        slowness, gain, kind, zero = jobs[j, G_SLOWNESS], jobs[j, G_GAIN], kinds[j], gap - gap
+        gap, work, slowness = jobs[j, G_GAP], jobs[j, G_WORK], jobs[j, G_SLOWNESS]
+        gain, kind, zero = jobs[j, G_GAIN], kinds[j], gap - gap
         for i in range(LANES):
             free = v[BACKLOG + i] - gap
             start = max(zero, free)
             end = start + work  # without any sprint
-            trigger = start + v[AFTER_START + i]
+            trigger = free + v[AFTER_START + i]
             trigger = max(v[AFTER_ARRIVAL + i], trigger)
             trigger = min(end, trigger)
             refill = v[REFILL + i]
             level = v[LEVEL + i] + refill * (trigger - free)
             level = min(v[CAPACITY + i], level)
             left = end - trigger
-            pause = (v[START_LEVEL + i] - level) * v[SECONDS_A_LEVEL + i]
+            pause = v[START_LEVEL + i] - level * v[SECONDS_A_LEVEL + i]
             pause = max(zero, pause)
             pause = min(left, pause)
-            left = left - pause
             level = level + refill * pause
-            sprint, lasts = left * slowness, level * v[LASTS_A_LEVEL + i]
-            sprint = min(lasts, sprint)
-            left = left - sprint * rate
-            level = level - v[DRAIN + i] * sprint
-            count = np.trunc(left * cycles[kind, 1, i])
-            left = left - count * cycles[kind, 0, i]
-            pause = min(v[PAUSE + i], left)
-            last = (left - pause) * slowness
-            v[LEVEL + i] = level + refill * pause - v[DRAIN + i] * last
+            left = left * slowness - pause * slowness  # from here on in seconds of a sprint
+            sprint = min(level, left)
+            left, level = left - sprint, level - sprint
+            count = np.trunc(left * cycles[kind, C_INVERSE, i])
+            left = left - count * cycles[kind, C_WORK, i]
+            pause = min(cycles[kind, C_PAUSE, i], left)
+            last = left - pause
+            v[LEVEL + i] = level + cycles[kind, C_REFILL, i] * pause - last
             sprint = sprint + count * v[BURST + i] + last
             end = end - gain * sprint
             v[BACKLOG + i] = end
