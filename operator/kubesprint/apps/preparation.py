@@ -220,7 +220,8 @@ def _request(
     clock_of = clocks.ratio if clocks is not None else base_clock_only
     models = kind_models(profiles.value, policy.base, policy.sprint, clock_of) if profiles else {}
     bucket = _starting_bucket(options, policy, state, clock)
-    searching = setting == "model-driven" and not options.dry_run
+    # to compile the simulator may take half a minute: nobody who only looks on should wait for it
+    searching = setting == "model-driven" and policy.mode is not Mode.OBSERVE and not options.dry_run
     evaluator = (fastest_simulators() if searching else PLAIN).evaluator
     return Request(
         run=run_id,
