@@ -11,7 +11,7 @@ MODULE_LINES = 400
 FUNCTION_LINES = 40
 
 LONGER = {
-    "apps/run.py:run": 72,  # its signature is the table of the command's options
+    "apps/run.py:run": 76,  # its signature is the table of the command's options
     "apps/simulate.py:simulate": 70,  # likewise
 }
 """Functions that may be longer, and how long."""

@@ -34,6 +34,7 @@ def build() -> typer.Typer:
     from kubesprint.apps.evaluate import evaluate
     from kubesprint.apps.explain import explain
     from kubesprint.apps.export import export
+    from kubesprint.apps.learn_command import learn
     from kubesprint.apps.profile_command import profile
     from kubesprint.apps.restore import restore
     from kubesprint.apps.run import RunCommand, run
@@ -48,4 +49,5 @@ def build() -> typer.Typer:
     app.command(short_help="Simulate a queue; find the best time-out.")(simulate)
     app.command(short_help="Make a dataset of finished runs.")(export)
     app.command(short_help="Judge predictors on a dataset.")(evaluate)
+    app.command(short_help="Fit the grey box to a dataset.")(learn)
     return app

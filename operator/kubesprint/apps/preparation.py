@@ -20,6 +20,7 @@ from kubesprint.apps import run_folder
 from kubesprint.apps.clocks import base_clock_only, choose_clocks
 from kubesprint.apps.delegation import enter_scope
 from kubesprint.apps.documents import load_policy, load_profiles, load_queue, selector_warnings
+from kubesprint.apps.live_model import LiveModel, load_live_model
 from kubesprint.apps.local_jobs import job_environment
 from kubesprint.apps.session import Request
 from kubesprint.apps.simulators import PLAIN, fastest_simulators
@@ -31,6 +32,7 @@ from kubesprint.core.spec import Invalid, JobSpec, Mode, Policy, QueueSpec, Stat
 from kubesprint.core.units import Cores, CoreSeconds, Seconds
 
 QUEUE_NAME, POLICY_NAME, PROFILES_NAME = "queue.yaml", "policy.yaml", "profiles.yaml"
+MODEL_NAME = "grey-box.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Options:
     policy: Path | None
     out: Path | None
     profile: Path | None = None
+    model: Path | None = None
     strategy: str | None = None
     dry_run: bool = False
     resume: bool = False
@@ -119,6 +122,7 @@ def _resumed(options: Options) -> Options:
     for given, name, word in (
         (options.policy, POLICY_NAME, "--policy"),
         (options.profile, PROFILES_NAME, "--profile"),
+        (options.model, MODEL_NAME, "--model"),
     ):
         if given is not None:
             _same(given, inputs / name, word)
@@ -135,6 +139,7 @@ def _resumed(options: Options) -> Options:
         is_command=isinstance(command, list),
         policy=_if_file(inputs / POLICY_NAME),
         profile=_if_file(inputs / PROFILES_NAME),
+        model=_if_file(inputs / MODEL_NAME),
         strategy=None if strategy is None else str(strategy),
         mechanism=str(origin.get("mechanism", "auto")),
     )
@@ -219,6 +224,7 @@ def _request(
     profiles = load_profiles(options.profile) if options.profile is not None else None
     clock_of = clocks.ratio if clocks is not None else base_clock_only
     models = kind_models(profiles.value, policy.base, policy.sprint, clock_of) if profiles else {}
+    live = _live_model(options, policy)
     bucket = _starting_bucket(options, policy, state, clock)
     # to compile the simulator may take half a minute: nobody who only looks on should wait for it
     searching = setting == "model-driven" and policy.mode is not Mode.OBSERVE and not options.dry_run
@@ -228,6 +234,7 @@ def _request(
         queue=queue,
         policy=policy,
         models=models,
+        learned=live.learned,
         setting=setting,
         strategy=lambda forecaster: strategy_for(
             policy, options.strategy, forecaster, options.seed, _timeout, evaluator=evaluator
@@ -236,8 +243,15 @@ def _request(
         hardware=hardware,
         clocks=clocks,
         seed=options.seed,
-        warnings=(*warnings, *choice.warnings, *(profiles.warnings if profiles else ())),
+        warnings=(*warnings, *choice.warnings, *(profiles.warnings if profiles else ()), *live.warnings),
     )
+
+
+def _live_model(options: Options, policy: Policy) -> LiveModel:
+    """What was learned beyond the profiles, if anything was given."""
+    if options.model is None:
+        return LiveModel()
+    return load_live_model(options.model, policy.base, policy.sprint)
 
 
 def _cpus(queue: QueueSpec, hardware: SlotHardware | None) -> Mapping[str, frozenset[int]]:

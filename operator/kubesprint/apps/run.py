@@ -17,7 +17,7 @@ from kubesprint.adapters.files.summary import read_summary, summary_document
 from kubesprint.apps import run_folder
 from kubesprint.apps.board import Board
 from kubesprint.apps.dry_run import describe
-from kubesprint.apps.preparation import POLICY_NAME, PROFILES_NAME, QUEUE_NAME, Prepared, prepare
+from kubesprint.apps.preparation import MODEL_NAME, POLICY_NAME, PROFILES_NAME, QUEUE_NAME, Prepared, prepare
 from kubesprint.apps.preparation import Options as Options  # the demo and the benches build it too
 from kubesprint.apps.recovery import restore_from_journal, wait_for_lock
 from kubesprint.apps.run_loop import Ending
@@ -57,6 +57,9 @@ def run(
         Path | None, typer.Option(help="folder for results, new or empty; without it out/run-ID")
     ] = None,
     profile: Annotated[Path | None, typer.Option(help="WorkloadProfiles, from `kubesprint profile`")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="what was learned beyond the profiles, from `kubesprint learn`")
+    ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +132,7 @@ def run(
         policy=policy,
         out=out,
         profile=profile,
+        model=model,
         strategy=strategy,
         dry_run=dry_run,
         resume=resume,
@@ -223,6 +227,7 @@ def _folder(prepared: Prepared) -> run_folder.RunFolder:
         QUEUE_NAME: None if options.is_command else Path(words[0]),
         POLICY_NAME: options.policy,
         PROFILES_NAME: options.profile,
+        MODEL_NAME: options.model,
     }
     origin: dict[str, object] = {
         "run": prepared.request.run,

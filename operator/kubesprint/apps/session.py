@@ -31,7 +31,7 @@ from kubesprint.apps.run_loop import Ending, Interrupts, RunLoop
 from kubesprint.core.budget import Bucket
 from kubesprint.core.errors import SprintError, Unavailable
 from kubesprint.core.events import simulate_servers
-from kubesprint.core.forecast import Forecaster, KindModel
+from kubesprint.core.forecast import Forecaster, KindModel, Learned
 from kubesprint.core.policy import Strategy
 from kubesprint.core.reasons import Reason
 from kubesprint.core.records import JobRecord
@@ -52,6 +52,7 @@ class Request:
     queue: QueueSpec
     policy: Policy
     models: Mapping[str, KindModel]
+    learned: Learned | None = None  # beyond the models
     setting: str  # the name of the strategy
     strategy: Callable[[Forecaster], Strategy]
     bucket: Bucket  # `at` on the engine's clock
@@ -240,7 +241,7 @@ class Session:
 
     def _engine(self, jobs: LocalJobs) -> Engine:
         request, policy = self._request, self._request.policy
-        forecaster = RememberingForecaster(request.models, policy.base, policy.sprint)
+        forecaster = RememberingForecaster(request.models, policy.base, policy.sprint, request.learned)
         forecaster.remember_in(
             self._folder.path / MODEL, lambda line: self._log.warn(self._clock.now(), line)
         )

@@ -114,10 +114,10 @@ def _done_share(job: JobView, model: KindModel) -> tuple[float, bool]:
         return 0.0, False
     if job.cpu is None or model.cpu <= 0:
         return 0.0, job.cpu is None
-    return _work_done(job, model.sprint_cpu) / model.cpu, job.cpu.age > STALE_AFTER
+    return work_done(job, model.sprint_cpu) / model.cpu, job.cpu.age > STALE_AFTER
 
 
-def _work_done(job: JobView, sprint_cpu: float) -> float:
+def work_done(job: JobView, sprint_cpu: float) -> float:
     """CPU seconds as they would be at the base clock: at a higher clock each does more."""
     assert job.cpu is not None
     return job.cpu.value + (sprint_cpu - 1.0) * job.sprint_cpu
@@ -278,7 +278,7 @@ class Forecaster:
         """First what the job says of the node, then what remains for its kind."""
         expected = self._fitted(job.kind)
         if expected.trusted and expected.cpu > 0 and expected.work > 0:
-            ratio = _work_done(job, expected.sprint_cpu) / expected.cpu
+            ratio = work_done(job, expected.sprint_cpu) / expected.cpu
             self._surprises.append(Surprise(math.log(ratio), expected.deviation / expected.work))
             del self._surprises[:-REMEMBERED]
             self._drift = drift_of(self._surprises)
@@ -301,7 +301,7 @@ def fit_kind(
         clock: sprint clock / base clock. Without a profile all work is taken to scale with it.
     """
     clock = clock if profile is None else profile.sprint_cpu
-    cpus = [_work_done(lesson.job, clock) / lesson.drift for lesson in lessons]
+    cpus = [work_done(lesson.job, clock) / lesson.drift for lesson in lessons]
     weights = [0.5 ** (age / HALF_LIFE) for age in range(len(cpus))][::-1]
     if profile is not None:
         total = math.fsum(weight * cpu for weight, cpu in zip(weights, cpus, strict=True))
