@@ -23,3 +23,4 @@ fi
 echo "setup: installing the locked packages (a minute or two the first time)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+.venv/bin/python -c 'from kubesprint.apps.simulators import fastest_simulators as f; print("setup:", f().reason)'
