@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +242,7 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser = add_common(argparse.ArgumentParser(prog="python -m bench campaign", description=__doc__))
     parser.add_argument("--seed", type=int, default=1, help="of settings, arrivals, kinds and order")
     parser.add_argument("--dataset", type=Path, help="write the dataset here, too; what is there is replaced")
+    parser.add_argument("--seconds", type=float, help="over which the jobs of a run arrive (30; quick: 3)")
     parser.add_argument("--state-dir", type=Path)
     return parser.parse_args(words)
 
@@ -250,6 +251,7 @@ def main(words: list[str] | None = None) -> None:
     """Measure what is missing, then write dataset and card."""
     options = _options(words)
     shape = QUICK if options.quick else FULL
+    shape = replace(shape, seconds=options.seconds or shape.seconds)
     results = Results("campaign", options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -1,5 +1,6 @@
 """The loop of a run: jobs arrive, start and end, the engine takes its turns, and everything else waits."""
 
+import select
 import selectors
 import signal
 import socket
@@ -22,6 +23,9 @@ from kubesprint.engine.turn import Turn
 GRACE = Seconds(10.0)
 """Between SIGTERM and SIGKILL to a job, once the run is told to end."""
 
+
+SOON = Seconds(0.005)
+"""How long a free slot on its way back to base is waited for before the engine thinks of anything else."""
 
 READ_BACK = Seconds(2.0)
 """How long the end of a run waits for the last knobs to be read back at base."""
@@ -146,7 +150,7 @@ class RunLoop:
         ended = self._note_endings(ended)
         self._engine.listen()
         arrived = self._jobs.roster.arrive(self._clock.now())
-        started = self._jobs.start_ready(self._engine.at_base)
+        started = self._start_ready()
         in_hurry = self._jobs.roster.waiting > 0 and bool(self._jobs.roster.free_slots())
         turn = self._engine.step(hurry=in_hurry)
         self._predict(turn, arrived)
@@ -155,6 +159,20 @@ class RunLoop:
         self._close(patiently=True)
         self._show(turn)
         return turn
+
+    def _start_ready(self) -> list[str]:
+        """Fill the slots that are at base; one that was just let go will be so in a moment."""
+        started = self._jobs.start_ready(self._engine.at_base)
+        until = Seconds(self._clock.now() + SOON)
+        while self._jobs.roster.waiting and self._jobs.roster.free_slots() and self._keeper_speaks(until):
+            self._engine.listen()
+            started += self._jobs.start_ready(self._engine.at_base)
+        return started
+
+    def _keeper_speaks(self, until: Seconds) -> bool:
+        """Whether a keeper has something to say before this instant."""
+        keeper, left = self._wake(), until - self._clock.now()
+        return keeper is not None and left > 0 and bool(select.select([keeper], [], [], left)[0])
 
     def _note_endings(self, names: list[str]) -> list[str]:
         """Tell of jobs that ended; returns those that count. What the interrupt ended is unfinished."""

@@ -143,12 +143,23 @@ class Engine:
         self._note_ended(self._ledger.abandon(self._clock.now(), cpu))
 
     def release(self, job: str, reason: Reason = Reason.FINISHED) -> None:
-        """Let go of a job's sprint at once, without thinking: its slot is wanted."""
+        """Let go of a job's sprint at once, without thinking: its slot is wanted.
+
+        Nothing new is granted and no lease is longer than it was, so what is on disk covers it, and the slot
+        need not wait for the disk. Where clocks are shared those who stay may have to pay more.
+        """
         now = self._clock.now()
         if self._ledger.holding_of(job) is None:
             return
         self._ledger.release(job, now, reason)
-        self._send({job: knob for job, (knob, _) in self._ledger.running().items()}, now)
+        if self.settings.clocks:
+            self._send({job: knob for job, (knob, _) in self._ledger.running().items()}, now)
+            return
+        self._hand_over(self._ledger.remaining(now), next(self._sequence), now)
+        if not self._save():
+            sequence = next(self._sequence)
+            self._withdraw_all(sequence, now)
+            self._hand_over({}, sequence, now)
 
     def listen(self) -> None:
         """Take in what keepers read back, without deciding anything: a slot may be free to use."""
@@ -264,8 +275,18 @@ class Engine:
         for grant in [grant for grant, lease in leases.items() if lease <= 0]:
             self._ledger.withdraw(grant, now, sequence, Reason.BUDGET_EXHAUSTED)
         if not self._save():
-            for grant in list(self._ledger.grants().values()):
-                self._ledger.withdraw(grant, now, sequence, Reason.JOURNAL_UNWRITABLE)
+            self._withdraw_all(sequence, now)
+        return self._hand_over(
+            {grant: leases[grant] for grant in self._ledger.grants().values()}, sequence, now
+        )
+
+    def _withdraw_all(self, sequence: int, now: Seconds) -> None:
+        """Nothing may go on whose cost cannot be written down."""
+        for grant in list(self._ledger.grants().values()):
+            self._ledger.withdraw(grant, now, sequence, Reason.JOURNAL_UNWRITABLE)
+
+    def _hand_over(self, leases: Mapping[str, Seconds], sequence: int, now: Seconds) -> Directive:
+        """Publish what is granted, and for how long; nothing else is."""
         grants = tuple(
             Grant(
                 grant=grant,
@@ -273,9 +294,9 @@ class Engine:
                 allocation=Allocation(self.settings.sprint.cores)
                 if self.settings.clocks
                 else self.settings.sprint,
-                lease=leases[grant],
+                lease=lease,
             )
-            for grant in self._ledger.grants().values()
+            for grant, lease in leases.items()
         )
         directive = Directive(
             run=self.settings.run,

@@ -146,6 +146,14 @@ class Ledger:
         length = {grant: self.bucket.reserved[grant].until - now for grant in rates}
         return {grant: Seconds(max(0.0, seconds - RETURN_MARGIN)) for grant, seconds in length.items()}
 
+    def remaining(self, now: Seconds) -> Mapping[str, Seconds]:
+        """What is left of the lease of every grant that is not let go; none that is over."""
+        left = {
+            grant: Seconds(self.bucket.reserved[grant].until - now - RETURN_MARGIN)
+            for grant in self.grants().values()
+        }
+        return {grant: lease for grant, lease in left.items() if lease > 0}
+
     def account(
         self, reports: Sequence[Report], cpu: Mapping[str, float], now: Seconds
     ) -> tuple[list[SprintSpan], list[SprintSpan]]:

@@ -115,7 +115,26 @@ def test_releasing_one_of_two_keeps_the_other_and_is_said_at_once() -> None:
     bench.engine.release("a")
     assert list(bench.leases()) == ["slot1"]
     assert len(bench.turns) == turns  # without thinking
-    assert [kind for kind, _ in bench.log[-2:]] == ["save", "publish"]
+    assert [kind for kind, _ in bench.log[-2:]] == ["publish", "save"]  # nothing new is granted
+
+
+def test_releasing_one_of_two_lengthens_no_lease() -> None:
+    bench = EngineBench(running("a"), running("b", "slot1"))
+    bench.turn(0.0)
+    bench.obey()
+    before = bench.leases()["slot1"]
+    bench.clock.advance_to(0.6)
+    bench.engine.release("a")
+    assert bench.leases()["slot1"] == pytest.approx(before - 0.6)
+
+
+def test_a_lease_that_is_over_is_not_handed_over_again() -> None:
+    bench = EngineBench(running("a"), running("b", "slot1"))
+    bench.turn(0.0)
+    bench.obey()
+    bench.clock.advance_to(bench.leases()["slot1"] + 0.01)
+    bench.engine.release("a")
+    assert bench.leases() == {}
 
 
 def test_releasing_a_job_that_does_not_sprint_says_nothing() -> None:
