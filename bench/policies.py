@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from bench.adjusted import adjusted_rows
 from bench.output import Results, add_common, progress, table
 from bench.ratios import Run, policy_rows, ratio_rows
 from bench.real import Foreign, refuse, run_queue, state_folder, stop_if_interrupted
@@ -289,7 +290,7 @@ def _report(results: Results) -> None:
         }
         for run in runs
     )
-    ratios = ratio_rows(runs)
+    ratios = [*ratio_rows(runs), *adjusted_rows(runs)]
     results.finish(
         policy_rows(runs),
         ratios=ratios,
