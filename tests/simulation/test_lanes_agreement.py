@@ -66,6 +66,14 @@ def test_every_statistic_of_a_lane_is_that_of_the_recursion(case: Case, more: li
             assert least - 1e-12 <= standing.attainment <= most + 1e-12
 
 
+def test_without_refill_a_bucket_just_below_the_threshold_never_starts_a_sprint() -> None:
+    jobs = [SimJob(arrival=0.0, work=0.125, rate=1.0), SimJob(arrival=0.0, work=0.125, rate=2.0)]
+    rules = SprintRules(timeout=0.0, capacity=1.125, hysteresis=1.125)
+    for serve in (lanes(None), lanes_numpy.serve):
+        (found,) = standings(serve, jobs, [rules], Present(), objective=2.0)
+        assert (found.mean, found.sprint) == (pytest.approx(0.1875), pytest.approx(0.125))
+
+
 def trace(jobs: int, seed: int = 3, rates: Sequence[float] = (2.5,)) -> list[SimJob]:
     dice, now, made = random.Random(seed), 0.0, []
     for _ in range(jobs):

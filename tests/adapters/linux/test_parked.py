@@ -87,9 +87,13 @@ def test_a_parked_process_becomes_the_job_that_any_other_start_would_have_made(
     assert told["stdin"] == "/dev/null"
     assert (told["env"]["HUGE"], told["env"]["ODD"]) == (huge, "\udcff")
     assert not told["env"].keys() - {"PATH", "HUGE", "ODD", "LC_CTYPE"}, "the engine's environment stays out"
-    python_own = {signal.SIGPIPE, signal.SIGXFSZ}  # ignored by the interpreter that tells
-    assert told["blocked"] == 0
-    assert told["ignored"] == sum(1 << (number - 1) for number in python_own)
+    plain = JobProcess.start(
+        [sys.executable, "-I", "-S", "-c", TELL], env={}, workdir="/", log=tmp_path / "plain"
+    )
+    assert wait_until(lambda: ended(plain))
+    same = json.loads((tmp_path / "plain").read_text())
+    assert (told["blocked"], told["ignored"]) == (same["blocked"], same["ignored"])
+    assert not told["ignored"] >> (signal.SIGTERM - 1) & 1, "whom the launcher ignores its jobs hear"
 
 
 def test_its_exit_and_cpu_time_are_known_though_it_is_the_launchers_child(

@@ -53,8 +53,9 @@ G_GAP, G_WORK, G_RATE, G_SLOWNESS, G_GAIN = range(5)
 ENDLESS = 1e15
 """Seconds that a sprint lasts on each that the bucket holds, where a refill outruns the drain."""
 
-HUGE, HUGE_SINGLE = 1e300, 1e30
-"""Never, where infinity times nothing would be no number: in double and in single precision."""
+HUGE, HUGE_SINGLE = 1e150, 1e18
+"""Never, where infinity times nothing would be no number: in double and in single precision. The square is
+still a number: what is missing in a bucket without refill, times the seconds that it waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,7 @@ def lane_arrays(rows: Floats, rates: Floats, precision: Any) -> tuple[Any, Any]:
     v = np.zeros((V_BURST + 1, STRIDE), dtype=precision)
     v[:, :width] = np.clip(rows, -huge, huge)
     v[:, width:LANES] = v[:, width - 1 : width]
-    v[V_START_LEVEL] = np.minimum(v[V_START_LEVEL] * v[V_SECONDS_A_LEVEL], huge)
+    v[V_START_LEVEL] *= v[V_SECONDS_A_LEVEL]
     pause, burst, rate = v[V_PAUSE, :LANES], v[V_BURST, :LANES], rates[:, np.newaxis]
     whole = np.where(pause < huge, pause / rate + burst, 0.0)
     cycles = np.zeros((len(rates), 4, STRIDE), dtype=precision)
