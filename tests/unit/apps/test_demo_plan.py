@@ -109,3 +109,10 @@ def test_the_policy_document_is_one_that_the_program_reads(after: str, speeds: p
     assert policy.budget.refill == pytest.approx(size.refill * speeds.extra_cores)
     assert policy.concurrency == size.slots
     assert all(policy.selects(job.labels) for job in queue.jobs)
+
+
+def test_a_comparison_that_the_machine_has_spoilt_says_so_and_a_fair_one_does_not() -> None:
+    note = plan.drift_note({"never": 26.0, "always": 30.2, "model-driven": 39.6})
+    assert note is not None
+    assert "26 CPU seconds under never and 40 under model-driven" in note
+    assert plan.drift_note({"never": 26.0, "always": 27.0, "model-driven": 29.0}) is None

@@ -241,6 +241,8 @@ def _print_table(console: Console, rows: Sequence[Row]) -> None:
             f"{row.mean / always:.2f}",
         )
     console.print(table)
+    if note := plan.drift_note({row.strategy: row.cpu for row in rows}):
+        console.print(f"note: {note}", highlight=False)
 
 
 def _nothing_left(stage: Stage) -> bool:

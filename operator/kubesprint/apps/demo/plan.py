@@ -14,6 +14,9 @@ API_VERSION = "kubesprint.dev/v1alpha1"
 LABELS = {"app": "kubesprint-demo"}
 KINDS = ("boosting", "forest", "kmeans", "logistic", "mlp", "svm")
 
+DRIFT_SEEN = 1.15
+"""Ratio of CPU seconds for the same work from which the comparison is as much about the machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speeds:
@@ -161,3 +164,15 @@ def _command(python: str, kind: str, seed: int, threads: int, scale: float) -> l
 def _cpu(cores: float) -> str:
     """A quantity: whole cores as such, else thousandths."""
     return str(int(cores)) if cores == int(cores) else f"{round(cores * 1000)}m"
+
+
+def drift_note(cpu: Mapping[str, float]) -> str | None:
+    """What to say where the same jobs took visibly more CPU seconds under one strategy than under another."""
+    slow, fast = max(cpu, key=cpu.__getitem__), min(cpu, key=cpu.__getitem__)
+    if cpu[slow] < cpu[fast] * DRIFT_SEEN:
+        return None
+    return (
+        f"the same jobs took {cpu[fast]:.0f} CPU seconds under {fast} and {cpu[slow]:.0f} under {slow}: "
+        "the machine itself was slower meanwhile, and a queue feels that more than once; "
+        "compare again when it is quiet"
+    )
