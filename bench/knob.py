@@ -31,7 +31,8 @@ from kubesprint.adapters.files.lock import take_lock
 from kubesprint.adapters.files.state import prepare_folder
 from kubesprint.adapters.link import Opening
 from kubesprint.adapters.linux import cgroup_v1, cgroup_v2
-from kubesprint.adapters.linux.hardware import SlotHardware, enter, open_slots
+from kubesprint.adapters.linux.hardware import SlotHardware, open_slots
+from kubesprint.adapters.linux.launcher import enter
 from kubesprint.adapters.linux.pseudofs import PseudoFs
 from kubesprint.apps.keeper_link import KeeperLink
 from kubesprint.apps.recovery import restore_from_journal
@@ -79,10 +80,11 @@ def spinning(hardware: SlotHardware) -> Iterator[Spinner]:
     """A spinner in the first slot."""
     descriptor = os.memfd_create("kubesprint-bench")
     os.ftruncate(descriptor, 4096)
+    entry = hardware.entry(hardware.knobs()[0])
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", SPINNER, str(descriptor)],
         pass_fds=(descriptor,),
-        preexec_fn=partial(enter, hardware.entry(hardware.knobs()[0])),  # noqa: PLW1509  one thread
+        preexec_fn=partial(enter, entry.procs, entry.cpus),  # noqa: PLW1509  one thread
     )
     try:
         yield Spinner(descriptor)

@@ -1,9 +1,11 @@
 """The small calculations inside single benchmarks."""
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
+from bench.__main__ import NAMES
 from bench.decision import lindley
 from bench.overhead import running
 from bench.simulated_policies import MIXES, Cell
@@ -38,3 +40,10 @@ def test_a_cell_has_the_load_that_it_names(mix: str) -> None:
     offered = sum(job.work for job in jobs) / (2 * jobs[-1].arrival)
     assert offered == pytest.approx(0.9, rel=0.05)
     assert jobs == cell.arrivals(1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_that_can_be_named_can_be_loaded_and_says_what_it_measures(name: str) -> None:
+    module = importlib.import_module(f"bench.{name}")
+    assert module.__doc__
+    assert callable(module.main)
