@@ -4,14 +4,13 @@ docs/dataset.md describes the files. What is broken is refused with its file, li
 odd but usable is kept and said in a warning.
 """
 
-import csv
-import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kubesprint.adapters.files.csv_rows import csv_rows
 from kubesprint.adapters.files.dataset import SETTINGS
 from kubesprint.adapters.files.dataset_settings import SettingLine, read_settings
 from kubesprint.adapters.files.results import COLUMNS, JOBS
@@ -131,7 +130,7 @@ class _Row:
 def _table(file: Path, columns: Sequence[str]) -> Iterator[_Row]:
     """The rows of a CSV file; columns go by name, further ones are left out, blank lines are skipped."""
     header: list[str] | None = None
-    for line, fields in _lines(file):
+    for line, fields in csv_rows(file):
         if header is None:
             header = _header(file, line, fields, columns)
             continue
@@ -149,23 +148,6 @@ def _table(file: Path, columns: Sequence[str]) -> Iterator[_Row]:
 def _missing(header: Sequence[str], fields: Sequence[str]) -> str:
     """The first column that has no field, or a word for the fields that have no column."""
     return header[len(fields)] if len(fields) < len(header) else f"column {len(header) + 1}"
-
-
-def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise Refused(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Refused(f"{file}: is not UTF-8 text (byte {error.start}); give a CSV file") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for row in reader:
-            fields = [cell.strip() for cell in row]
-            if any(fields):
-                yield reader.line_num, fields
-    except csv.Error as error:
-        raise Refused(f"{file}:{reader.line_num}: is not CSV: {error}") from error
 
 
 def _header(file: Path, line: int, fields: list[str], columns: Sequence[str]) -> list[str]:

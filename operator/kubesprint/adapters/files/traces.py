@@ -1,12 +1,11 @@
 """Traces of a queue: a CSV file with the arrival and the work of each job, at base speed."""
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubesprint.adapters.files.csv_rows import csv_rows
 from kubesprint.core.errors import Refused
 from kubesprint.core.units import Seconds
 
@@ -36,22 +35,16 @@ def read_trace(file: Path) -> Trace:
     Raises:
         Refused: `FILE:LINE: COLUMN: what is wrong; what is allowed`.
     """
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise Refused(f"{file}: cannot be read: {error.strerror}; give a CSV file") from error
-    except UnicodeDecodeError as error:
-        raise Refused(f"{file}: is not UTF-8 text (byte {error.start}); give a CSV file") from error
-    jobs = list(_jobs(file, text))
+    jobs = list(_jobs(file))
     if not jobs:
         raise Refused(f"{file}: has no jobs; give at least one row below the header")
     ordered = sorted(jobs, key=lambda job: job.arrival)
     return Trace(tuple(ordered), sorted_here=ordered != jobs)
 
 
-def _jobs(file: Path, text: str) -> Iterator[TraceJob]:
+def _jobs(file: Path) -> Iterator[TraceJob]:
     header: list[str] | None = None
-    for line, row in _rows(file, text):
+    for line, row in csv_rows(file):
         if header is None:
             header = _header(file, line, row)
             continue
@@ -63,18 +56,6 @@ def _jobs(file: Path, text: str) -> Iterator[TraceJob]:
         )
     if header is None:
         raise Refused(f"{file}: is empty; give a header with {ARRIVAL},{WORK} and one row a job")
-
-
-def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, with their line numbers."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for row in reader:
-            fields = [field.strip() for field in row]
-            if any(fields):
-                yield reader.line_num, fields
-    except csv.Error as error:
-        raise Refused(f"{file}:{reader.line_num}: is not CSV: {error}") from error
 
 
 def _header(file: Path, line: int, row: Sequence[str]) -> list[str]:
