@@ -163,6 +163,8 @@ class Engine:
 
     def listen(self) -> None:
         """Take in what keepers read back, without deciding anything: a slot may be free to use."""
+        if self.settings.mode is not Mode.ENFORCE:
+            return  # nobody holds anything, and to look at all jobs costs
         self._account(self._workloads.observe(), self._clock.now())
 
     def _account(self, inventory: Inventory, now: Seconds) -> None:

@@ -6,7 +6,9 @@ from engine_bench import ALWAYS, EPOCH, RUN, EngineBench, finished, queued, runn
 from kubesprint.core.decision import Verb
 from kubesprint.core.policy import FixedTimeout
 from kubesprint.core.reasons import Reason
+from kubesprint.core.spec import Mode
 from kubesprint.core.units import FOREVER
+from kubesprint.engine.ports import Inventory
 
 LEASE = 5.0 - 0.02  # less the margin of the return
 
@@ -344,3 +346,17 @@ def test_only_running_jobs_are_decided_the_oldest_first() -> None:
     turn = EngineBench(*jobs, strategy=ALWAYS).turn(1.0)
     assert [d.job for d in turn.decisions] == ["a", "b"]
     assert turn.decisions[0].inputs["queued"] == 1.0
+
+
+def test_where_nobody_holds_anything_listening_looks_at_no_job() -> None:
+    looks: list[str] = []
+
+    class Counting(EngineBench):
+        def observe(self) -> Inventory:
+            looks.append("look")
+            return super().observe()
+
+    Counting(running("a"), mode=Mode.OBSERVE).engine.listen()
+    assert looks == []
+    Counting(running("a")).engine.listen()
+    assert looks == ["look"]
