@@ -156,7 +156,8 @@ def test_a_leader_that_ended_before_it_was_asked_for_is_over(jobs: Jobs) -> None
     job = jobs.adopt()["a"]
     jobs.leaders["a"].kill()
     jobs.leaders["a"].wait(30)
-    until(lambda: job.poll() == adopted.Exit(code=None, cpu=None))
+    until(lambda: job.poll() is not None)
+    assert job.poll() == adopted.Exit(code=None, cpu=None)
 
 
 def test_one_look_at_all_processes_is_enough(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
