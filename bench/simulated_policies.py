@@ -14,14 +14,16 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from bench.output import Results, Row, add_common, progress
 from bench.stats import bootstrap, quantile
 from kubesprint.adapters.virtual.machine import VirtualJob, VirtualMachine
+from kubesprint.apps.simulators import fastest_simulators
+from kubesprint.apps.wiring import new_dice_each_time
 from kubesprint.core.allocation import Allocation
-from kubesprint.core.batch import one_by_one
+from kubesprint.core.batch import Evaluator
 from kubesprint.core.budget import Budget, full
-from kubesprint.core.events import simulate_servers
 from kubesprint.core.forecast import Basis, Forecaster, KindModel
 from kubesprint.core.modeldriven import ModelDriven, SearchSettings
 from kubesprint.core.policy import FixedTimeout, Strategy
@@ -39,10 +41,19 @@ MIXES: Mapping[str, Mapping[str, tuple[float, float, int]]] = {  # kind: (base s
     "heavy": {"short": (1.0, 2.5, 4), "long": (14.0, 2.2, 1)},
     "uneven": {"quick": (3.0, 2.5, 1), "stubborn": (3.0, 1.2, 1)},
 }
-BUDGETS = {"small": (6.0, 0.02), "large": (16.0, 0.03)}  # sprint seconds, sprint seconds per second
+BUDGETS = {  # sprint seconds, sprint seconds per second
+    "small": (6.0, 0.02),
+    "large": (16.0, 0.03),
+    "real": (8.0, 0.03),  # of the published `bench policies`
+}
 POLICIES = ("never", "always", "timeout", "model-driven", "clairvoyant")
-EVALUATOR = one_by_one(simulate_servers)
 PLANNING_SEEDS = range(10_000, 10_030)
+
+
+@cache
+def evaluator() -> Evaluator:
+    """As runs have it; loaded once in each worker."""
+    return fastest_simulators().evaluator
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,9 @@ def planned_timeout(cell: Cell) -> Seconds:
         [SimJob(arrival=j.arrival, work=j.work, rate=j.rate) for j in cell.arrivals(seed)]
         for seed in PLANNING_SEEDS
     ]
-    return search_timeout(scenarios, cell.rules(), cell.slots, EVALUATOR, per_doubling=2).timeout
+    return search_timeout(
+        scenarios, cell.rules(), cell.slots, fastest_simulators().evaluator, per_doubling=2
+    ).timeout
 
 
 def _strategy(
@@ -121,9 +134,7 @@ def _strategy(
         return FixedTimeout(fixed[name])
     known = [SimJob(arrival=j.arrival, work=(m := models.model(j.kind)).work, rate=m.rate) for j in jobs]
     announced = known if name == "clairvoyant" else None
-    return ModelDriven(
-        EVALUATOR, models.model, lambda: random.Random(seed).random, SearchSettings(), announced
-    )
+    return ModelDriven(evaluator(), models.model, new_dice_each_time(seed), SearchSettings(), announced)
 
 
 def simulate(cell: Cell, timeout: Seconds, name: str, seed: int) -> Row:

@@ -64,9 +64,7 @@ def strategy_for(
         if policy.statistic is None
         else SearchSettings(clock=clock, statistic=policy.statistic)
     )
-    return name, ModelDriven(
-        evaluator, _models_of(forecaster), _new_dice_each_time(seed), settings, announced
-    )
+    return name, ModelDriven(evaluator, _models_of(forecaster), new_dice_each_time(seed), settings, announced)
 
 
 def _strategy_name(policy: Policy) -> str:
@@ -159,7 +157,7 @@ def _point(points: Sequence[Measured], allocation: Allocation) -> Measured | Non
     return min((p for p in points if distance(p) <= NEAR), key=distance, default=None)
 
 
-def _new_dice_each_time(seed: int) -> Callable[[], Dice]:
+def new_dice_each_time(seed: int) -> Callable[[], Dice]:
     """Other samples for every choice, the same for every run of a seed.
 
     Within one choice all candidates see the same samples. From choice to choice they must differ: the
