@@ -8,12 +8,12 @@ import json
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
 from kernel import forkserver
+from kernel.guest_checks import run_checks
 from system.kill_scene import CPUFREQ, Job, Scene, text_of, wait_for
 
 FOUND = {"policy0": ("1800000", "3000000"), "policy1": ("1400000", "2000000")}
@@ -142,14 +142,7 @@ def main() -> int:
         for p in CPUFREQ.glob("policy*")
     }
     set_limits(FOUND)
-    failed = 0
-    for check in CHECKS:
-        try:
-            check()
-            print(f"ok {check.__name__}", flush=True)
-        except Exception:
-            print(f"failed {check.__name__}\n{traceback.format_exc()}", flush=True)
-            failed = 1
+    failed = run_checks(CHECKS)
     set_limits(free)  # type: ignore[arg-type]
     return failed
 

@@ -5,12 +5,12 @@ Prints `ok NAME` or `failed NAME` and the traceback, a check each; ends with sta
 
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from kernel.guest_checks import run_checks
 from kubesprint.adapters.linux.addresses import AddressBook, Target
 from kubesprint.adapters.linux.hardware import hardware_for_restore
 from kubesprint.adapters.linux.pseudofs import PseudoFs
@@ -162,18 +162,5 @@ CHECKS: tuple[Callable[[], None], ...] = (
 )
 
 
-def main() -> int:
-    """Every check; 1 if one failed."""
-    failed = 0
-    for check in CHECKS:
-        try:
-            check()
-            print(f"ok {check.__name__}", flush=True)
-        except Exception:
-            print(f"failed {check.__name__}\n{traceback.format_exc()}", flush=True)
-            failed = 1
-    return failed
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(CHECKS))

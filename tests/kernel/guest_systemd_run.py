@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
 from kernel import forkserver
+from kernel.guest_checks import run_checks
 from system.kill_scene import Process, text_of, wait_for
 
 WORKER = 1000
@@ -196,18 +196,5 @@ CHECKS: tuple[Callable[[], None], ...] = (
 )
 
 
-def main() -> int:
-    """Every check; 1 if one failed."""
-    failed = 0
-    for check in CHECKS:
-        try:
-            check()
-            print(f"ok {check.__name__}", flush=True)
-        except Exception:
-            print(f"failed {check.__name__}\n{traceback.format_exc()}", flush=True)
-            failed = 1
-    return failed
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(CHECKS))

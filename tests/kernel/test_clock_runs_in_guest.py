@@ -1,11 +1,11 @@
 """A whole `kubesprint run` moves the clocks of a real kernel, and leaves them as found, killed or not."""
 
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from machines.guest.machine import CompletedGuest, Guest, GuestError
+from kernel.guest_verdicts import expect_ok, told
+from machines.guest.machine import Guest
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -20,20 +20,9 @@ CHECKS = (
 )
 
 
-@cache
-def told(guest: Guest) -> CompletedGuest:
-    """The one run of the program, by the first test that asks for it. One without end is not tried again."""
-    try:
-        return guest.run(PROGRAM, timeout=300)
-    except GuestError as problem:
-        return CompletedGuest(rc=-1, output=f"{problem.output}\n{problem}")
-
-
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_run_raises_clocks_and_leaves_them_as_found(guest: Guest, check: str) -> None:
-    output = told(guest).output
-    if f"ok {check}" not in output.splitlines():
-        pytest.fail(output[max(output.find(f"failed {check}"), 0) :], pytrace=False)
+    expect_ok(told(guest, PROGRAM, timeout=300), check)
 
 
 def test_a_policy_that_this_machine_cannot_keep_is_refused_before_anything_starts(guest: Guest) -> None:

@@ -1,11 +1,11 @@
 """A whole `kubesprint run` under a real systemd: in a scope of its own, as root and as an ordinary user."""
 
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from machines.guest.machine import CompletedGuest, Guest, GuestError
+from kernel.guest_verdicts import expect_ok, told
+from machines.guest.machine import Guest
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -20,15 +20,6 @@ CHECKS = (
 )
 
 
-@cache
-def told(guest: Guest) -> CompletedGuest:
-    """The one run of the program, by the first test that asks for it. One without end is not tried again."""
-    try:
-        return guest.run(PROGRAM, timeout=1500)
-    except GuestError as problem:
-        return CompletedGuest(rc=-1, output=f"{problem.output}\n{problem}")
-
-
 def test_its_init_is_systemd_and_the_commands_run_in_a_service(systemd_guest: Guest) -> None:
     done = systemd_guest.run("cat /proc/1/comm /proc/self/cgroup; systemctl is-system-running")
     assert done.output.split() == ["systemd", "0::/system.slice/guest.service", "running"]
@@ -36,6 +27,4 @@ def test_its_init_is_systemd_and_the_commands_run_in_a_service(systemd_guest: Gu
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_run_divides_a_scope_of_its_own_and_leaves_nothing(systemd_guest: Guest, check: str) -> None:
-    output = told(systemd_guest).output
-    if f"ok {check}" not in output.splitlines():
-        pytest.fail(output[max(output.find(f"failed {check}"), 0) :], pytrace=False)
+    expect_ok(told(systemd_guest, PROGRAM, timeout=1500), check)
